@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adapters over frozen frames and their pretraining. Needs torch and einops; faiss only to fit."""
+
+from .attributes import Codebook, CodebookFit, fit_codebook
+from .ema import make_teacher, update_teacher
+from .masking import draw_span_mask
+from .monitors import CollapseError, CollapseThresholds
+from .pretraining import AdapterPretrainer, ObjectivesConfig
+from .saving import AdapterFolderError
+from .standardize import FeatureStandardizer
+from .wap_transformer import WAPTransformer, WAPTransformerConfig
+
+__all__ = [
+    "AdapterFolderError",
+    "AdapterPretrainer",
+    "Codebook",
+    "CodebookFit",
+    "CollapseError",
+    "CollapseThresholds",
+    "FeatureStandardizer",
+    "ObjectivesConfig",
+    "WAPTransformer",
+    "WAPTransformerConfig",
+    "draw_span_mask",
+    "fit_codebook",
+    "make_teacher",
+    "update_teacher",
+]

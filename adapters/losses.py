@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objectives of adapter pretraining (arXiv 2509.23795, section 2.2), one value for each frame.
+
+All take packed frames ``[N, ...]``: real frames of any number of clips, laid end to end, without
+padding. None averages: the caller sums over its frames and divides by the number of frames of the
+whole batch, over all processes, so that neither padding nor the number of processes can change a
+loss.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def mask_prediction_loss(predictions: Tensor, teacher_frames: Tensor, beta: float = 1.0) -> Tensor:
+    """Distance from the student's predictions to the teacher's normalised frames.
+
+    The target is the teacher's frame, layer-normalised without affine, as in data2vec
+    (arXiv 2202.03555, section 3.3); the distance is smooth L1, averaged over features.
+
+    Args:
+        predictions: ``[N, D]`` float, what the predictor made of hidden frames.
+        teacher_frames: ``[N, D]`` float, the teacher's output at the same frames.
+        beta: Where smooth L1 goes from square to straight.
+
+    Returns:
+        ``[N]`` float.
+    """
+    targets = F.layer_norm(teacher_frames.float(), teacher_frames.shape[-1:]).detach()
+    loss = F.smooth_l1_loss(predictions.float(), targets, reduction="none", beta=beta)
+    return loss.mean(dim=-1)
+
+
+def self_distillation_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    center: Tensor,
+    *,
+    student_temperature: float,
+    teacher_temperature: float,
+) -> Tensor:
+    """Cross-entropy from the teacher's to the student's distribution over prototypes.
+
+    The teacher's logits are centered and sharpened as in DINO (arXiv 2104.14294, section 3.1); no
+    gradient reaches the teacher.
+
+    Args:
+        student_logits: ``[N, K]`` float.
+        teacher_logits: ``[N, K]`` float.
+        center: ``[K]`` float, running mean of teacher logits.
+        student_temperature: Above 0.
+        teacher_temperature: Above 0; below the student's, to sharpen.
+
+    Returns:
+        ``[N]`` float.
+    """
+    targets = teacher_distribution(teacher_logits, center, teacher_temperature)
+    log_probabilities = F.log_softmax(student_logits.float() / student_temperature, dim=-1)
+    return -(targets * log_probabilities).sum(dim=-1)
+
+
+def teacher_distribution(teacher_logits: Tensor, center: Tensor, temperature: float) -> Tensor:
+    """Centered, sharpened distribution of the teacher, ``[N, K]``, without gradient."""
+    centered = (teacher_logits.float() - center).detach()
+    return torch.softmax(centered / temperature, dim=-1)
+
+
+def local_attribute_loss(attribute_logits: Tensor, attribute_ids: Tensor) -> Tensor:
+    """Cross-entropy of the student's attribute classifier at hidden frames.
+
+    Args:
+        attribute_logits: ``[N, K]`` float.
+        attribute_ids: ``[N]`` int64, ids from the codebook.
+
+    Returns:
+        ``[N]`` float.
+    """
+    return F.cross_entropy(attribute_logits.float(), attribute_ids, reduction="none")

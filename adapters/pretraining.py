@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Student, teacher and their objectives in one module (arXiv 2509.23795, section 2.2)."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .attributes import Codebook
+from .ema import make_teacher, update_teacher
+from .losses import (
+    local_attribute_loss,
+    mask_prediction_loss,
+    self_distillation_loss,
+    teacher_distribution,
+)
+from .wap_transformer import WAPTransformer
+
+
+@dataclass(frozen=True)
+class ObjectivesConfig:
+    """Weights and settings of the objectives; a weight of 0 leaves the objective out.
+
+    Args:
+        mask_prediction: Weight of regressing the teacher's frames at hidden frames.
+        frame_distillation: Weight of self-distillation at frame level.
+        utterance_distillation: Weight of self-distillation at utterance level.
+        local_attributes: Weight of classifying the attribute of hidden frames.
+        prototypes: Prototypes of self-distillation.
+        student_temperature: Temperature of the student's distribution.
+        teacher_temperature: Temperature of the teacher's; lower is sharper.
+        center_momentum: Share of the running center that stays at each step; 1 turns centering off.
+        attributes: Size ``K`` of the codebook.
+
+    Raises:
+        ValueError: A value is out of range, or every weight is 0.
+    """
+
+    mask_prediction: float = 2.0
+    frame_distillation: float = 0.25
+    utterance_distillation: float = 0.25
+    local_attributes: float = 0.5
+    prototypes: int = 128
+    student_temperature: float = 0.1
+    teacher_temperature: float = 0.05
+    center_momentum: float = 0.9
+    attributes: int = 128
+
+    def __post_init__(self) -> None:
+        weights = self.weights()
+        if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
+            raise ValueError(
+                f"objectives: found weights {weights}; none may be negative and at least one must "
+                "be above 0"
+            )
+        for name in ("student_temperature", "teacher_temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, must be above 0")
+        for name in ("prototypes", "attributes"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name}: found {getattr(self, name)}, must be at least 2")
+        if not 0.0 <= self.center_momentum <= 1.0:
+            raise ValueError(
+                f"center_momentum: found {self.center_momentum}, must be between 0 and 1"
+            )
+
+    def weights(self) -> dict[str, float]:
+        """Weights by objective."""
+        return {
+            "mask_prediction": self.mask_prediction,
+            "frame_distillation": self.frame_distillation,
+            "utterance_distillation": self.utterance_distillation,
+            "local_attributes": self.local_attributes,
+        }
+
+
+class PretrainingSums(NamedTuple):
+    """What one forward pass gives: sums, never means, so that they add up over processes.
+
+    Attributes:
+        losses: Sum of each objective over its frames (clips at utterance level), unweighted.
+        frame_logits: ``[K]`` sum of the teacher's frame logits, for the center.
+        utterance_logits: ``[K]`` sum of the teacher's utterance logits.
+        student_frames: ``[N, D]`` the student's real frames, detached, for monitors.
+        teacher_frames: ``[N, D]`` the teacher's real frames.
+        attribute_ids: ``[N]`` attributes of the real frames; empty when the objective is off.
+        frame_targets: ``[K]`` sum of the teacher's distributions over prototypes.
+        target_entropy: Sum over frames of the entropy of those distributions.
+    """
+
+    losses: dict[str, Tensor]
+    frame_logits: Tensor
+    utterance_logits: Tensor
+    student_frames: Tensor
+    teacher_frames: Tensor
+    attribute_ids: Tensor
+    frame_targets: Tensor
+    target_entropy: Tensor
+
+
+class Branch(nn.Module):
+    """What student and teacher have in common: the adapter and the two prototype layers.
+
+    Args:
+        adapter: The adapter that is pretrained.
+        prototypes: Prototypes ``K``.
+    """
+
+    def __init__(self, adapter: WAPTransformer, prototypes: int) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.frame_prototypes = Prototypes(adapter.output_size, prototypes)
+        self.utterance_prototypes = Prototypes(adapter.output_size, prototypes)
+
+
+class Prototypes(nn.Module):
+    """Cosine similarity to K prototypes, as in DINO's last layer (arXiv 2104.14294, appendix C).
+
+    Args:
+        input_size: Features ``D``.
+        prototypes: Prototypes ``K``.
+    """
+
+    def __init__(self, input_size: int, prototypes: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(input_size, input_size)
+        self.prototypes = nn.Parameter(torch.randn(prototypes, input_size))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Map ``[N, D]`` to similarities ``[N, K]`` in -1..1."""
+        return F.linear(
+            F.normalize(self.projection(vectors), dim=-1), F.normalize(self.prototypes, dim=-1)
+        )
+
+
+class AdapterPretrainer(nn.Module):
+    """An adapter, its EMA teacher, and the three objectives between them.
+
+    The student sees frames with spans hidden, the teacher the whole utterance. The module computes
+    sums of losses; the recipe divides them by global counts, adds them up by weight, and calls
+    `update_teacher` and `update_centers` after the optimiser's step.
+
+    Args:
+        adapter: The adapter to pretrain, with its input statistics already set.
+        objectives: Weights and settings.
+    """
+
+    frame_center: Tensor
+    utterance_center: Tensor
+    attributes_from_teacher: Tensor
+
+    def __init__(self, adapter: WAPTransformer, objectives: ObjectivesConfig) -> None:
+        super().__init__()
+        self.objectives = objectives
+        width = adapter.output_size
+        self.student = Branch(adapter, objectives.prototypes)
+        self.teacher = make_teacher(self.student)
+        self.predictor = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        self.attribute_classifier = nn.Linear(width, objectives.attributes)
+        # The first codebook clusters the standardised input, later ones the teacher's output.
+        self.input_codebook = Codebook(objectives.attributes, adapter.input_size)
+        self.teacher_codebook = Codebook(objectives.attributes, width)
+        self.register_buffer("attributes_from_teacher", torch.tensor(False))
+        self.register_buffer("frame_center", torch.zeros(objectives.prototypes))
+        self.register_buffer("utterance_center", torch.zeros(objectives.prototypes))
+        # Without a gradient, a head that no active objective uses would stop
+        # DistributedDataParallel.
+        if not objectives.mask_prediction:
+            self.predictor.requires_grad_(False)
+        if not objectives.local_attributes:
+            self.attribute_classifier.requires_grad_(False)
+        if not objectives.frame_distillation:
+            self.student.frame_prototypes.requires_grad_(False)
+        if not objectives.utterance_distillation:
+            self.student.utterance_prototypes.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "AdapterPretrainer":
+        """Set the mode of the student; the teacher stays in eval mode whatever is asked."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def forward(
+        self, frames: Tensor, padding_mask: Tensor, span_mask: Tensor, clip_weights: Tensor
+    ) -> PretrainingSums:
+        """Compute the sums of all active objectives.
+
+        Args:
+            frames: ``[B, T, D]`` float, frames of the frozen backbone.
+            padding_mask: ``[B, T]`` bool, True = padding.
+            span_mask: ``[B, T]`` bool, True = hidden from the student; never on padding.
+            clip_weights: ``[B]`` float, 1 for a clip that counts, 0 for a filler.
+
+        Returns:
+            The sums, from which fillers are left out.
+
+        Raises:
+            ValueError: The shapes or the masks' types do not fit.
+        """
+        with torch.no_grad():
+            teacher_grid = self.teacher.adapter(frames, padding_mask)
+        student_grid = self.student.adapter(frames, padding_mask, span_mask)
+
+        real = ~padding_mask
+        teacher_frames = teacher_grid[real]  # [N, D]
+        student_frames = student_grid[real]
+        hidden = span_mask[real]  # [N]
+        weights = clip_weights[:, None].expand(real.shape)[real]  # [N]
+
+        losses: dict[str, Tensor] = {}
+        if self.objectives.mask_prediction:
+            predictions = self.predictor(student_frames[hidden])
+            loss = mask_prediction_loss(predictions, teacher_frames[hidden])
+            losses["mask_prediction"] = (loss * weights[hidden]).sum()
+        attribute_ids = teacher_frames.new_empty(0, dtype=torch.int64)
+        if self.objectives.local_attributes:
+            attribute_ids = self.attributes(frames, padding_mask, teacher_frames)
+            logits = self.attribute_classifier(student_frames[hidden])
+            loss = local_attribute_loss(logits, attribute_ids[hidden])
+            losses["local_attributes"] = (loss * weights[hidden]).sum()
+
+        frame_logits, frame_loss = self._distil(
+            self.student.frame_prototypes,
+            self.teacher.frame_prototypes,
+            (student_frames, teacher_frames),
+            self.frame_center,
+        )
+        if self.objectives.frame_distillation:
+            losses["frame_distillation"] = (frame_loss * weights).sum()
+        utterance_logits, utterance_loss = self._distil(
+            self.student.utterance_prototypes,
+            self.teacher.utterance_prototypes,
+            (mean_over_time(student_grid, real), mean_over_time(teacher_grid, real)),
+            self.utterance_center,
+        )
+        if self.objectives.utterance_distillation:
+            losses["utterance_distillation"] = (utterance_loss * clip_weights).sum()
+
+        targets = teacher_distribution(
+            frame_logits, self.frame_center, self.objectives.teacher_temperature
+        )
+        counted = weights > 0
+        return PretrainingSums(
+            losses=losses,
+            frame_logits=(frame_logits * weights[:, None]).sum(dim=0),
+            utterance_logits=(utterance_logits * clip_weights[:, None]).sum(dim=0),
+            student_frames=student_frames.detach()[counted],
+            teacher_frames=teacher_frames[counted],
+            attribute_ids=attribute_ids[counted] if len(attribute_ids) else attribute_ids,
+            frame_targets=(targets * weights[:, None]).sum(dim=0),
+            target_entropy=(torch.special.entr(targets).sum(dim=-1) * weights).sum(),
+        )
+
+    def _distil(
+        self,
+        student_prototypes: nn.Module,
+        teacher_prototypes: nn.Module,
+        vectors: tuple[Tensor, Tensor],
+        center: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        student_vectors, teacher_vectors = vectors
+        with torch.no_grad():
+            teacher_logits = teacher_prototypes(teacher_vectors).float()
+        loss = self_distillation_loss(
+            student_prototypes(student_vectors),
+            teacher_logits,
+            center,
+            student_temperature=self.objectives.student_temperature,
+            teacher_temperature=self.objectives.teacher_temperature,
+        )
+        return teacher_logits, loss
+
+    @torch.no_grad()
+    def attributes(self, frames: Tensor, padding_mask: Tensor, teacher_frames: Tensor) -> Tensor:
+        """Local attributes ``[N]`` of the real frames of a batch.
+
+        Args:
+            frames: ``[B, T, D]`` float, frames of the backbone.
+            padding_mask: ``[B, T]`` bool, True = padding.
+            teacher_frames: ``[N, D]`` float, the teacher's real frames.
+        """
+        if bool(self.attributes_from_teacher):
+            return self.teacher_codebook(clusterable(teacher_frames))
+        standardized = self.teacher.adapter.standardize(frames, padding_mask)
+        return self.input_codebook(standardized[~padding_mask])
+
+    def update_teacher(self, decay: float) -> None:
+        """Move the teacher after the optimiser's step; ``decay`` is the share of it that stays."""
+        update_teacher(self.teacher, self.student, decay)
+
+    @torch.no_grad()
+    def update_centers(self, frame_mean: Tensor, utterance_mean: Tensor) -> None:
+        """Move the centers towards the step's mean teacher logits ``[K]``, over all processes."""
+        share = 1.0 - self.objectives.center_momentum
+        self.frame_center.lerp_(frame_mean.to(self.frame_center), share)
+        self.utterance_center.lerp_(utterance_mean.to(self.utterance_center), share)
+
+
+def clusterable(teacher_frames: Tensor) -> Tensor:
+    """Teacher frames as they are clustered: layer-normalised without affine, ``[N, D]`` float32."""
+    return F.layer_norm(teacher_frames.float(), teacher_frames.shape[-1:])
+
+
+def mean_over_time(frames: Tensor, real: Tensor) -> Tensor:
+    """Mean of the real frames of each clip.
+
+    Args:
+        frames: ``[B, T, D]`` float, zero on padding.
+        real: ``[B, T]`` bool, True = real.
+
+    Returns:
+        ``[B, D]`` float.
+    """
+    return frames.sum(dim=1) / real.sum(dim=1, keepdim=True).clamp(min=1)

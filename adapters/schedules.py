@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Schedules as pure functions of the run's progress, 0 at the first step and 1 at the last."""
+
+import math
+
+
+def cosine(progress: float, start: float, end: float) -> float:
+    """Go from ``start`` to ``end`` on half a cosine, as the teacher's decay in BYOL and DINO."""
+    progress = min(max(progress, 0.0), 1.0)
+    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def one_cycle(progress: float, *, warmup: float, final: float = 0.0) -> float:
+    """Learning-rate factor: up on a cosine over ``warmup`` of the run, then down to ``final``.
+
+    Args:
+        progress: 0 to 1.
+        warmup: Share of the run spent rising, 0 to 1.
+        final: Factor at the end.
+
+    Returns:
+        A factor between ``final`` (or 0.04 at the start, 1/25 as in Smith and Topin's one-cycle
+        policy, arXiv 1708.07120) and 1.
+    """
+    if progress < warmup:
+        return cosine(progress / warmup, 0.04, 1.0)
+    return cosine((progress - warmup) / max(1.0 - warmup, 1e-9), 1.0, final)
+
+
+def linear(progress: float, start: float, end: float, until: float = 1.0) -> float:
+    """Go from ``start`` to ``end`` in a straight line over the first ``until`` of the run."""
+    share = min(max(progress / until, 0.0), 1.0) if until > 0 else 1.0
+    return start + (end - start) * share

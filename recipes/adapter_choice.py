@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which adapter to fine-tune: a pretrained one, a random one, or none."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import torch
+
+from voxadapt.adapters import (
+    AdapterFolderError,
+    FeatureStandardizer,
+    WAPTransformer,
+    WAPTransformerConfig,
+)
+from voxadapt.backbones import Backbone
+from voxadapt.frame_classifier import Adapter
+from voxadapt.recipes.command_line import UsageError
+from voxadapt.recipes.finetune_options import FinetuneOptions
+from voxadapt.recipes.options import PRETRAIN_OUT
+
+logger = logging.getLogger(__name__)
+
+
+def choose_adapter(options: FinetuneOptions, backbone: Backbone) -> str:
+    """Settle ``--adapter``: ``random``, ``none``, or the folder or hub id of a pretrained adapter.
+
+    Without ``--adapter``, the one that ``pretrain_adapter`` left in its default folder is taken if
+    it belongs to this backbone, else a random one; either way it is said.
+
+    Raises:
+        AdapterFolderError: The adapter named is not there or damaged.
+        UsageError: It was pretrained on another backbone.
+    """
+    if options.adapter in ("random", "none"):
+        return options.adapter
+    if options.adapter is not None:
+        named = find_adapter(options.adapter)
+        check_backbone(named, WAPTransformer.from_pretrained(named), backbone)
+        return named
+    default = Path(PRETRAIN_OUT) / "adapter"
+    if not default.is_dir():
+        logger.info(
+            "no --adapter given and none in %s: using a random one (pretrain one with "
+            "`accelerate launch recipes/pretrain_adapter.py`)",
+            default,
+        )
+        return "random"
+    try:
+        check_backbone(str(default), WAPTransformer.from_pretrained(default), backbone)
+    except UsageError as error:
+        logger.info("no --adapter given, and the one in %s does not fit: %s", default, error)
+        logger.info("using a random adapter")
+        return "random"
+    logger.info("no --adapter given: using the pretrained one in %s", default)
+    return str(default)
+
+
+def find_adapter(named: str) -> str:
+    """Return the adapter's folder where ``named`` is a run's folder, else ``named`` itself."""
+    inside = Path(named) / "adapter"
+    if inside.is_dir():
+        return str(inside)
+    if (Path(named) / "run.json").exists():
+        raise AdapterFolderError(
+            f"--adapter {named}: this run has no adapter yet; finish it first: "
+            f"`pretrain_adapter.py --out {named} --resume` with its own options"
+        )
+    return named
+
+
+def check_backbone(named: str, adapter: WAPTransformer, backbone: Backbone) -> None:
+    """Refuse an adapter that was pretrained on other frames than this backbone's.
+
+    Raises:
+        UsageError: Saying which backbone it belongs to.
+    """
+    expected = adapter.extras.get("backbone_fingerprint")
+    size = adapter.input_size
+    if size != backbone.spec.feature_size or expected not in (None, backbone.fingerprint()):
+        raise UsageError(
+            f"--adapter {named}: was pretrained on the frames of {adapter.extras.get('backbone')} "
+            f"({size} features), not of {backbone.config()} ({backbone.spec.feature_size} "
+            "features). Use that backbone and layer, or pretrain an adapter on this one"
+        )
+
+
+def build_adapter(
+    choice: str,
+    options: FinetuneOptions,
+    feature_size: int,
+    statistics: tuple[torch.Tensor, torch.Tensor],
+) -> Adapter:
+    """Build the adapter that `choose_adapter` settled on.
+
+    Args:
+        choice: What it returned.
+        options: The run's options.
+        feature_size: Features ``D`` of the backbone.
+        statistics: Mean and standard deviation ``[D]`` over the training part, for an adapter
+            without its own.
+    """
+    if choice == "none":
+        standardizer = FeatureStandardizer(feature_size)
+        standardizer.set_statistics(*statistics)
+        return standardizer
+    if choice == "random":
+        size = dataclasses.asdict(options.size) | {"dropout": options.adapter_dropout}
+        adapter = WAPTransformer(WAPTransformerConfig(input_size=feature_size, **size))
+        adapter.standardize.set_statistics(*statistics)
+        return adapter
+    return WAPTransformer.from_pretrained(choice, dropout=options.adapter_dropout)

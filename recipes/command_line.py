@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command line and YAML for the recipes: a dataclass in, a checked dataclass out.
+
+A recipe's options are the fields of a dataclass; their help is the ``Args`` section of its
+docstring. ``--config FILE.yaml`` sets fields by name, and what stands on the command line overrides
+it.
+"""
+
+import dataclasses
+import difflib
+import logging
+import os
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import docstring_parser
+from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentParser
+
+from voxadapt.adapters.monitors import CollapseError
+from voxadapt.adapters.saving import AdapterFolderError
+from voxadapt.backbones import AudioError, BackboneError
+from voxadapt.recipes.corpora.errors import DataError
+
+Config = TypeVar("Config")
+
+
+class UsageError(ValueError):
+    """The command cannot run as it was given; the message says what to change."""
+
+
+# What a user can put right. Anything else is a fault of ours and keeps its traceback.
+USER_ERRORS = (UsageError, DataError, AudioError, BackboneError, AdapterFolderError, CollapseError)
+
+
+class RecipeParser(ArgumentParser):
+    """A parser whose errors are one message, with the closest allowed word, and exit code 2."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the message and leave with code 2."""
+        message = re.sub(r"\s+", " ", message).strip(" .")
+        message = re.sub(r"Parser key \"?'?([\w.]+)'?\"?: ?", r"--\1: ", message)
+        message = re.sub(
+            r"Expected a typing\.Literal\[(.*?)\]\. Got value: (\S+)",
+            lambda match: f"found {match[2]!r}, allowed: {match[1]}",
+            message,
+        )
+        message = re.sub(
+            r"Expected an? <class '(\w+)'>\. Got value: (.+)", r"found '\2', expected \1", message
+        )
+        message = re.sub(
+            r"Does not validate against any of the Union subtypes.*Given value: (.+)",
+            r"found '\1', which has the wrong type",
+            message,
+        )
+        hint = closest_word(message, self._known_words())
+        print(f"{self.prog}: error: {message}.{hint} See {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+    def _known_words(self) -> list[str]:
+        words: list[str] = []
+        for action in self._actions:
+            words += [option.lstrip("-") for option in action.option_strings]
+            words += [str(choice) for choice in getattr(action, "allowed", [])]
+        return words
+
+
+def closest_word(message: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` for the first misspelt word that ``message`` names, or nothing."""
+    known = list(dict.fromkeys(known))
+    leaves = {word.rsplit(".", 1)[-1] for word in known}
+    choices = re.findall(r"'([^']+)'", message.partition("allowed:")[2])
+    patterns = (
+        r"found '([^']*)', allowed",
+        r"option '([^']*)'",
+        r"Option '([^']*)'",
+        r"--([\w.-]+)",
+    )
+    for pattern in patterns:
+        for word in re.findall(pattern, message):
+            pool = choices if "allowed" in pattern else [*known, *leaves]
+            if word in pool:
+                continue
+            close = difflib.get_close_matches(word, pool, n=1, cutoff=0.45)
+            if close:
+                return f" Did you mean {close[0]!r}?"
+    return ""
+
+
+def build_parser(config_class: type, *, prog: str, positionals: Sequence[str] = ()) -> RecipeParser:
+    """Build the parser of a dataclass.
+
+    Args:
+        config_class: A dataclass whose docstring documents every field. Nested dataclasses become
+            dotted options.
+        prog: The command as the user types it.
+        positionals: Fields given by position instead of by flag.
+    """
+    documentation = docstring_parser.parse(config_class.__doc__ or "")
+    helps = {
+        entry.arg_name: " ".join((entry.description or "").split())
+        for base in reversed(config_class.__mro__)
+        for entry in docstring_parser.parse(base.__doc__ or "").params
+    }
+    description = "\n\n".join(
+        part for part in (documentation.short_description, documentation.long_description) if part
+    )
+    parser = RecipeParser(prog=prog, description=description)
+    parser.add_argument(
+        "--config",
+        action=ActionConfigFile,
+        metavar="FILE.yaml",
+        help="Options from a YAML file, by name; the command line overrides them.",
+    )
+    hints = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):
+        hint, text = hints[field.name], helps.get(field.name, "")
+        if dataclasses.is_dataclass(hint):
+            parser.add_class_arguments(hint, field.name)
+            continue
+        flag = "--" + field.name.replace("_", "-")
+        default = (
+            field.default_factory()
+            if field.default_factory is not dataclasses.MISSING
+            else field.default
+        )
+        if field.name in positionals:
+            is_list = typing.get_origin(hint) is list
+            parser.add_argument(
+                field.name,
+                type=typing.get_args(hint)[0] if is_list else hint,
+                help=text,
+                **({"nargs": "+"} if is_list else {}),
+            )
+        elif hint is bool:
+            parser.add_argument(flag, action=ActionYesNo, default=default, help=text)
+        elif typing.get_origin(hint) is list:
+            parser.add_argument(
+                flag,
+                nargs="+",
+                type=typing.get_args(hint)[0],
+                default=default,
+                help=text,
+                metavar=field.name.upper(),
+            )
+        else:
+            parser.add_argument(flag, type=hint, default=default, help=text)
+    return parser
+
+
+def parse(
+    config_class: type[Config],
+    argv: Sequence[str] | None,
+    *,
+    prog: str,
+    positionals: Sequence[str] = (),
+) -> Config:
+    """Read the command line (and ``--config``) into ``config_class``; errors exit with code 2."""
+    parser = build_parser(config_class, prog=prog, positionals=positionals)
+    parsed = parser.parse_args(None if argv is None else list(argv))
+    try:
+        values = parser.instantiate(parsed).as_dict()
+        values.pop("config", None)
+        return config_class(**values)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def run_command(
+    main: Callable[[Sequence[str] | None], Any], argv: Sequence[str] | None = None
+) -> int:
+    """Run a recipe's ``main``; what the user can put right is one message and exit code 2."""
+    first = os.environ.get("RANK", "0") == "0"
+    logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s")
+    for noisy in ("httpx", "huggingface_hub", "faiss", "faiss.loader", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        main(argv)
+    except USER_ERRORS as error:
+        if first:
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "interrupted; the same command with --resume goes on from the last checkpoint",
+            file=sys.stderr,
+        )
+        return 130
+    return 0

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tune an adapter, a pooler and a linear layer on labelled speech.
+
+    python recipes/finetune.py --pool sap --data corpus.csv --out runs/finetune
+
+Without ``--data`` it runs on a small demo corpus that it makes itself.
+"""
+
+import dataclasses
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+
+from voxadapt.backbones import Backbone, FilterbankBackbone
+from voxadapt.classifier import SpeechClassifier
+from voxadapt.frame_classifier import FrameClassifier
+from voxadapt.pooling import build_pooler
+from voxadapt.recipes.adapter_choice import build_adapter, choose_adapter
+from voxadapt.recipes.command_line import UsageError, parse, run_command
+from voxadapt.recipes.corpora.seeding import stable_seed
+from voxadapt.recipes.corpora.splits import Splits, make_splits
+from voxadapt.recipes.evaluation import classify_clips, write_predictions
+from voxadapt.recipes.finetune_options import FinetuneOptions
+from voxadapt.recipes.fit_classifier import FitState, LabelledFrames, fit
+from voxadapt.recipes.frame_batches import corpus_statistics
+from voxadapt.recipes.metrics import (
+    average_runs,
+    bootstrap_interval,
+    classification_metrics,
+    expected_calibration_error,
+)
+from voxadapt.recipes.prepare import PreparedCorpus, build_backbone, prepare_features, read_clips
+from voxadapt.recipes.report import write_report
+from voxadapt.recipes.run_folder import check_out, claim_out, versions, write_json
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
+    """Run the recipe and return what stands in ``metrics.json``."""
+    options = parse(FinetuneOptions, argv, prog="finetune.py")
+    config = dataclasses.asdict(options)
+    out = check_out(options.out, "finetune", config, resume=options.resume)
+    accelerator = Accelerator(
+        mixed_precision="bf16" if options.precision == "bf16" else "no",
+        log_with="tensorboard",
+        project_dir=out,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
+    clips = read_clips(options, accelerator, label=options.label)
+    # Splits are drawn once before anything is computed: whatever is wrong with them is said now.
+    folds = chosen_folds(options, [clip.fold for clip in clips])
+    for fold in folds:
+        draw_splits(clips, options, options.seed, fold)
+    backbone = build_backbone(options)
+    choice = choose_adapter(options, backbone)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        claim_out(out, "finetune", config)
+    corpus = prepare_features(clips, backbone, options, accelerator, out)
+
+    plan = [(fold, options.seed + number) for fold in folds for number in range(options.seeds)]
+    results: list[tuple[Path, dict[str, Any]]] = []
+    for fold, seed in plan:
+        folder = out if len(plan) == 1 else out / f"fold-{fold or 'none'}" / f"seed-{seed}"
+        if len(plan) > 1:
+            logger.info("run %d of %d: fold %s, seed %d", len(results) + 1, len(plan), fold, seed)
+        result = run_once(corpus, backbone, choice, options, seed, fold, accelerator, folder)
+        if result is None:
+            logger.info("stopped; go on with --resume")
+            return None
+        results.append((folder, result))
+    metrics = results[0][1]
+    if len(plan) > 1:
+        metrics = join_runs(out, results, options)
+        if accelerator.is_main_process:
+            write_json(out / "metrics.json", metrics)
+            best = max(results, key=lambda pair: pair[1]["valid"]["ua"])[0]
+            shutil.copytree(best / "model", out / "model", dirs_exist_ok=True)
+            logger.info("model of the run that did best on validation: %s", out / "model")
+    log_result(out, metrics)
+    return metrics
+
+
+def chosen_folds(options: FinetuneOptions, found: Sequence[str | None]) -> list[str | None]:
+    """The folds to run: ``[None]`` where no fold is asked for.
+
+    Raises:
+        UsageError: ``--fold all`` without a ``fold`` column.
+    """
+    if options.fold != "all":
+        return [options.fold]
+    folds = sorted({fold for fold in found if fold})
+    if not folds:
+        raise UsageError("--fold all: the manifest has no `fold` column; add one, or leave --fold")
+    return list(folds)
+
+
+def draw_splits(clips: list[Any], options: FinetuneOptions, seed: int, fold: str | None) -> Splits:
+    """Train, validation and test part of one run."""
+    return make_splits(
+        clips,
+        seed=stable_seed(seed, "splits"),
+        fold=fold,
+        allow_speaker_overlap=options.allow_speaker_overlap,
+    )
+
+
+def run_once(
+    corpus: PreparedCorpus,
+    backbone: Backbone,
+    choice: str,
+    options: FinetuneOptions,
+    seed: int,
+    fold: str | None,
+    accelerator: Accelerator,
+    out: Path,
+) -> dict[str, Any] | None:
+    """One run: train, choose the epoch, save, load back, score the test part, report."""
+    started = time.perf_counter()
+    if options.resume and (out / "metrics.json").exists():
+        import json
+
+        return dict(json.loads((out / "metrics.json").read_text(encoding="utf-8")))
+    out.mkdir(parents=True, exist_ok=True)
+    splits = draw_splits(corpus.clips, options, seed, fold)
+    for note in splits.notes:
+        logger.info("note: %s", note)
+    data = label_frames(corpus, splits, backbone)
+    logger.info(
+        "%d clips to train, %d to validate, %d to test; classes: %s",
+        *(len(part) for part in (splits.train, splits.valid, splits.test)),
+        ", ".join(data.labels),
+    )
+
+    torch.manual_seed(stable_seed(seed, "initialisation"))
+    statistics = corpus_statistics(corpus.store, splits.train, seed=stable_seed(seed, "statistics"))
+    adapter = build_adapter(choice, options, backbone.spec.feature_size, statistics)
+    pooler = build_pooler(options.pool, adapter.output_size, **pooler_options(options))
+    model = FrameClassifier(adapter, pooler, len(data.labels), options.head.dropout)
+    model.to(accelerator.device)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    accelerator.project_configuration.set_directories(str(out))
+    accelerator.init_trackers("tensorboard")
+    state = fit(model, data, options, seed, accelerator, out)
+    accelerator.end_training()
+    if state is None:
+        return None
+
+    if accelerator.is_main_process:
+        classifier = SpeechClassifier(backbone, model, data.labels)
+        classifier.extras = {"adapter": choice, "options": dataclasses.asdict(options)}
+        classifier.save_pretrained(out / "model")
+    accelerator.wait_for_everyone()
+    loaded = SpeechClassifier.from_pretrained(out / "model", backbone=backbone)
+    metrics = score_test(loaded, data, state, options, seed, accelerator, out)
+    metrics |= {
+        "fold": fold,
+        "adapter": choice,
+        "parameters_trained": trained,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    if accelerator.is_main_process:
+        write_json(out / "history.json", state.history)
+        write_json(out / "splits.json", split_record(data))
+        write_json(out / "metrics.json", metrics)
+        write_report(out)
+    accelerator.wait_for_everyone()
+    return metrics
+
+
+def label_frames(corpus: PreparedCorpus, splits: Splits, backbone: Backbone) -> LabelledFrames:
+    """Number the classes by the sorted labels of the training part."""
+    labels = sorted({str(corpus.clips[index].label) for index in splits.train})
+    number = {label: row for row, label in enumerate(labels)}
+    size = backbone.spec.feature_size
+    period = size
+    if isinstance(backbone, FilterbankBackbone):
+        period = backbone.filterbank_config.num_mels
+    return LabelledFrames(
+        clips=corpus.clips,
+        store=corpus.store,
+        labels=labels,
+        # -1 can only be a clip of no part; splits have refused labels that train never had
+        targets=np.array([number.get(str(clip.label), -1) for clip in corpus.clips]),
+        splits=splits,
+        frame_rate=backbone.spec.frame_rate,
+        feature_period=period,
+    )
+
+
+def pooler_options(options: FinetuneOptions) -> dict[str, int]:
+    """The options of the chosen pooler that were set.
+
+    Raises:
+        UsageError: An option that this pooler does not have.
+    """
+    allowed = {"sap": {"attention_size"}, "mean": set()}.get(options.pool, {"heads", "output_size"})
+    given = {
+        name: getattr(options.head, name)
+        for name in ("heads", "output_size", "attention_size")
+        if getattr(options.head, name) is not None
+    }
+    if given.keys() - allowed:
+        wrong = sorted(given.keys() - allowed)[0]
+        raise UsageError(
+            f"--head.{wrong}: the {options.pool!r} pooler has no such option; it has "
+            f"{sorted(allowed) or 'none'}"
+        )
+    return given
+
+
+def score_test(
+    loaded: SpeechClassifier,
+    data: LabelledFrames,
+    state: FitState,
+    options: FinetuneOptions,
+    seed: int,
+    accelerator: Accelerator,
+    out: Path,
+) -> dict[str, Any]:
+    """Score the test part once, with the model that was saved and loaded back."""
+    indices = data.splits.test
+    classifier = loaded.frame_classifier.to(accelerator.device)
+    budget = max(1, round(options.batch_seconds * data.frame_rate))
+    probabilities = classify_clips(classifier, data.store, indices, accelerator, budget=budget)
+    clips = [data.clips[index] for index in indices]
+    true, predicted = data.targets[indices], probabilities.argmax(axis=1)
+    if accelerator.is_main_process:
+        write_predictions(out / "predictions.jsonl", clips, probabilities, data.labels)
+    best = state.history[state.best_epoch]
+    return {
+        "labels": data.labels,
+        **classification_metrics(data.labels, true, predicted),
+        "protocol": data.splits.protocol,
+        "by_fold": [],
+        "ci95": bootstrap_interval(
+            data.labels, true, predicted, speakers=[clip.speaker for clip in clips]
+        ),
+        "ece": expected_calibration_error(probabilities, true),
+        "seed": seed,
+        "best_epoch": state.best_epoch + 1,
+        "valid": {name: best[f"valid_{name}"] for name in ("ua", "wa", "macro_f1", "loss")},
+        "split_sizes": {
+            name: len(getattr(data.splits, name)) for name in ("train", "valid", "test")
+        },
+        "split_fingerprint": data.splits.fingerprint(data.clips),
+        "speaker_overlap": data.splits.speaker_overlap,
+        "notes": data.splits.notes,
+        "config": dataclasses.asdict(options),
+        "versions": versions(),
+    }
+
+
+def split_record(data: LabelledFrames) -> dict[str, Any]:
+    """Which clip was in which part."""
+    parts = {
+        name: [data.clips[index].id for index in getattr(data.splits, name)]
+        for name in ("train", "valid", "test")
+    }
+    return {"protocol": data.splits.protocol, "notes": data.splits.notes, **parts}
+
+
+def join_runs(
+    out: Path, results: list[tuple[Path, dict[str, Any]]], options: FinetuneOptions
+) -> dict[str, Any]:
+    """Metrics over folds and seeds: means, their spread, and each run."""
+    runs = [result for _, result in results]
+    averages = average_runs(runs)
+    folds = sorted({run["fold"] for run in runs if run["fold"] is not None})
+    names = ("ua", "wa", "macro_f1")
+    return {
+        "labels": runs[0]["labels"],
+        "n": sum(run["n"] for run in runs),
+        **{name: averages[name]["mean"] for name in names},
+        "std": {name: averages[name]["std"] for name in names},
+        "confusion": np.sum([run["confusion"] for run in runs], axis=0).tolist(),
+        "protocol": runs[0]["protocol"],
+        "by_fold": [
+            {"fold": fold, **average_runs([run for run in runs if run["fold"] == fold])}
+            for fold in folds
+        ],
+        "ci95": runs[0]["ci95"] if len(folds) <= 1 else None,
+        "seed": options.seed,
+        "seeds": options.seeds,
+        "runs": [
+            {
+                "folder": str(folder.relative_to(out)),
+                **{key: run[key] for key in ("fold", "seed", "best_epoch", "split_fingerprint")},
+                **{name: run[name] for name in names},
+            }
+            for folder, run in results
+        ],
+        "adapter": runs[0]["adapter"],
+        "parameters_trained": runs[0]["parameters_trained"],
+        "seconds": round(sum(run["seconds"] for run in runs), 1),
+        "speaker_overlap": any(run["speaker_overlap"] for run in runs),
+        "notes": runs[0]["notes"],
+        "config": dataclasses.asdict(options),
+        "versions": versions(),
+    }
+
+
+def log_result(out: Path, metrics: dict[str, Any]) -> None:
+    """Say how the run went and where things are."""
+    spread = metrics.get("std")
+    scores = ", ".join(
+        f"{title} {100 * metrics[name]:.2f}" + (f" ± {100 * spread[name]:.2f}" if spread else "")
+        for title, name in (("UA", "ua"), ("WA", "wa"), ("macro-F1", "macro_f1"))
+    )
+    logger.info("test: %s (%d clips, protocol %s)", scores, metrics["n"], metrics["protocol"])
+    logger.info("model %s, metrics %s", out / "model", out / "metrics.json")
+    if (out / "report.html").exists():
+        logger.info("report %s", out / "report.html")
+    logger.info("use it:  voxadapt predict %s CLIP.wav", out)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

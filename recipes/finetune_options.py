@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of ``finetune``."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from voxadapt.recipes.options import FINETUNE_OUT, CorpusOptions
+from voxadapt.recipes.pretrain_options import AdapterSize
+
+
+@dataclass
+class HeadOptions:
+    """The pooler and what follows it; a size left out keeps the pooler's own default.
+
+    Args:
+        heads: Attention heads of the `attentive` and `qkv` poolers.
+        output_size: Features that they project to.
+        attention_size: Inner size of the `sap` pooler's scorer.
+        dropout: Dropout on the pooled vector.
+    """
+
+    heads: int | None = None
+    output_size: int | None = None
+    attention_size: int | None = None
+    dropout: float = 0.3
+
+
+@dataclass
+class SpecAugmentOptions:
+    """Hiding stretches of time and of features while training (SpecAugment, arXiv 1904.08779).
+
+    Args:
+        time_masks: Stretches of time hidden in a clip.
+        time_share: Longest stretch, as a share of the clip.
+        feature_masks: Bands of features hidden in a clip.
+        feature_share: Widest band, as a share of the features.
+    """
+
+    time_masks: int = 2
+    time_share: float = 0.15
+    feature_masks: int = 2
+    feature_share: float = 0.15
+
+
+@dataclass
+class FinetuneOptimizerOptions:
+    """How the weights are trained.
+
+    Args:
+        learning_rate: Peak of the one-cycle schedule, for pooler and linear layer.
+        adapter_factor: The adapter's learning rate as a share of it.
+        warmup: Share of the run spent rising to the peak.
+        weight_decay: AdamW's weight decay, on matrices only.
+        clip_norm: Largest norm of the gradient.
+        label_smoothing: Share of the target spread over all classes.
+    """
+
+    learning_rate: float = 1e-3
+    adapter_factor: float = 0.5
+    warmup: float = 0.2
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.1
+
+
+@dataclass
+class FinetuneOptions(CorpusOptions):
+    """Fine-tune an adapter, a pooler and a linear layer on labelled speech.
+
+    The backbone stays frozen and its frames are cached. The epoch is chosen on the validation part
+    (speaker-disjoint where speakers are known), the model saved and loaded back, and only then the
+    test part is scored, once.
+
+    Args:
+        pool: How frames become one vector: statistical attentive pooling (`sap`), `mean`,
+            multi-head `attentive` average pooling, or multi-head `qkv` pooling.
+        adapter: A pretraining run's folder (or a hub id), `random` for an adapter that was not
+            pretrained, or `none`. Left out, the adapter of runs/pretrain is taken where there is
+            one that fits the backbone, else `random`.
+        out: The run's folder: model/, metrics.json, predictions.jsonl, report.html.
+        label: Column to learn.
+        seed: Seed of everything random.
+        seeds: Number of runs, with seeds counted up from --seed; the results are their mean.
+        fold: Fold to test on, of the manifest's `fold` column; `all` runs every fold.
+        epochs: Passes over the training part.
+        batch_seconds: Seconds of audio, padding included, that one optimiser step sees, over all
+            processes.
+        accumulate: Forward passes that a step's batch is dealt out over, to save memory.
+        precision: `bf16` computes in half precision where the machine has it.
+        resume: Go on with the run in --out.
+        allow_speaker_overlap: Accept speakers that stand in more than one part; the results say so.
+        adapter_dropout: Dropout inside the adapter while fine-tuning.
+        max_epochs: Stop after this many epochs, as if interrupted; --resume goes on.
+    """
+
+    pool: Literal["sap", "mean", "attentive", "qkv"] = "sap"
+    adapter: str | None = None
+    out: str = FINETUNE_OUT
+    label: str = "label"
+    seed: int = 0
+    seeds: int = 1
+    fold: str | None = None
+    epochs: int = 30
+    batch_seconds: float = 40.0
+    accumulate: int = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
+    resume: bool = False
+    allow_speaker_overlap: bool = False
+    adapter_dropout: float = 0.1
+    max_epochs: int | None = None
+    head: HeadOptions = field(default_factory=HeadOptions)
+    spec_augment: SpecAugmentOptions = field(default_factory=SpecAugmentOptions)
+    optimizer: FinetuneOptimizerOptions = field(default_factory=FinetuneOptimizerOptions)
+    size: AdapterSize = field(default_factory=AdapterSize)
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "seeds", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name}: found {getattr(self, name)}, must be at least 1")
+        if self.batch_seconds <= 0:
+            raise ValueError(f"--batch-seconds: found {self.batch_seconds}, must be above 0")
+        if len(self.data) > 1:
+            raise ValueError(
+                f"--data: found {len(self.data)} manifests; finetune takes one. Join them into one "
+                "file with a split or fold column"
+            )

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train a frame classifier and choose its epoch on the validation part."""
+
+import logging
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from voxadapt.adapters import WAPTransformer
+from voxadapt.adapters.schedules import one_cycle
+from voxadapt.frame_classifier import Adapter, FrameClassifier
+from voxadapt.recipes.checkpoints import load_checkpoint, save_checkpoint
+from voxadapt.recipes.command_line import UsageError
+from voxadapt.recipes.corpora.batching import plan_batches
+from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.feature_cache import FeatureStore
+from voxadapt.recipes.corpora.seeding import stable_seed
+from voxadapt.recipes.corpora.splits import Splits
+from voxadapt.recipes.evaluation import classify_clips
+from voxadapt.recipes.finetune_options import FinetuneOptions
+from voxadapt.recipes.frame_batches import FrameBatch, load_shares
+from voxadapt.recipes.metrics import classification_metrics
+from voxadapt.recipes.spec_augment import draw_spec_augment
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class LabelledFrames:
+    """What a run learns from.
+
+    Attributes:
+        clips: All clips.
+        store: Their frames, in the same order.
+        labels: Names of the classes, sorted; they number the classes.
+        targets: ``[clips]`` int64 class of each clip.
+        splits: Which clips train, choose and test.
+        frame_rate: Frames a second.
+        feature_period: Features after which frequency bands repeat (see `draw_spec_augment`).
+    """
+
+    clips: list[Clip]
+    store: FeatureStore
+    labels: list[str]
+    targets: np.ndarray
+    splits: Splits
+    frame_rate: float
+    feature_period: int
+
+
+@dataclass
+class FitState:
+    """Where training stands; all of it is in the checkpoint."""
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = -1
+    best_score: list[float] = field(default_factory=list)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    model: FrameClassifier,
+    data: LabelledFrames,
+    options: FinetuneOptions,
+    seed: int,
+    accelerator: Accelerator,
+    out: Path,
+) -> FitState | None:
+    """Train, keep the epoch that does best on the validation part, and leave its weights in place.
+
+    Args:
+        model: The classifier, freshly made from the seed.
+        data: Clips, frames and splits.
+        options: The run's options.
+        seed: The run's seed.
+        accelerator: The process group.
+        out: The run's folder, for the checkpoint.
+
+    Returns:
+        What happened, or None if ``--max-epochs`` ended it early.
+
+    Raises:
+        UsageError: The loss is not finite.
+    """
+    optimizer: Any = build_optimizer(model, options)
+    state = FitState()
+    saved = load_checkpoint(out) if options.resume else None
+    if saved is not None:
+        model.load_state_dict(saved["model"])
+        state = FitState(**saved["state"])
+    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    if saved is not None:
+        optimizer.load_state_dict(saved["optimizer"])
+        logger.info("going on from epoch %d", state.epoch)
+
+    budget = max(1, round(options.batch_seconds * data.frame_rate))
+    train, valid = np.array(data.splits.train), data.splits.valid
+    bar = tqdm(
+        total=options.epochs,
+        initial=state.epoch,
+        desc="fine-tuning",
+        unit="epoch",
+        disable=not accelerator.is_main_process,
+        file=sys.stderr,
+    )
+    while state.epoch < options.epochs:
+        if options.max_epochs is not None and state.epoch >= options.max_epochs:
+            bar.close()
+            return None
+        batches = plan_batches(
+            data.store.lengths[train],
+            budget,
+            seed=stable_seed(seed, "batches"),
+            epoch=state.epoch,
+        )
+        wrapped.train()
+        losses = []
+        for number, batch in enumerate(batches):
+            share = (state.epoch + number / len(batches)) / options.epochs
+            rows = [int(train[row]) for row in batch]
+            losses.append(
+                train_step(wrapped, optimizer, rows, data, options, seed, state, share, accelerator)
+            )
+            state.step += 1
+        entry = {
+            "train_loss": float(np.average(losses, weights=[len(batch) for batch in batches])),
+            **validate(model, data, valid, accelerator, budget),
+            "learning_rate": optimizer.param_groups[-1]["lr"],
+        }
+        accelerator.log(entry, step=state.epoch)
+        state.history.append({"epoch": float(state.epoch), **entry})
+        keep_best(state, entry, model)
+        state.epoch += 1
+        bar.set_postfix(valid_ua=f"{entry['valid_ua']:.3f}", loss=f"{entry['train_loss']:.3f}")
+        bar.update()
+        if accelerator.is_main_process:
+            checkpoint = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            save_checkpoint(out, {**checkpoint, "state": vars(state)})
+        accelerator.wait_for_everyone()
+    bar.close()
+    model.load_state_dict(state.best_weights)
+    return state
+
+
+def build_optimizer(model: FrameClassifier, options: FinetuneOptions) -> torch.optim.AdamW:
+    """AdamW with a learning rate of its own for the adapter, and weight decay on matrices only."""
+    settings = options.optimizer
+    groups = []
+    head = (model.pooler, model.linear)
+    for factor, modules in ((settings.adapter_factor, (model.adapter,)), (1.0, head)):
+        parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+        for decay, chosen in (
+            (settings.weight_decay, [p for p in parameters if p.dim() > 1]),
+            (0.0, [p for p in parameters if p.dim() <= 1]),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "weight_decay": decay, "factor": factor})
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+def train_step(
+    wrapped: nn.Module,
+    optimizer: Any,
+    rows: list[int],
+    data: LabelledFrames,
+    options: FinetuneOptions,
+    seed: int,
+    state: FitState,
+    share: float,
+    accelerator: Accelerator,
+) -> float:
+    """One optimiser step over a global batch of clips; returns its mean loss."""
+    settings = options.optimizer
+    for group in optimizer.param_groups:
+        cycle = one_cycle(share, warmup=settings.warmup)
+        group["lr"] = settings.learning_rate * group["factor"] * cycle
+    # Dropout as a function of the step: a resumed run draws the same numbers.
+    torch.manual_seed(stable_seed(seed, "dropout", state.step, accelerator.process_index))
+    parts = load_shares(
+        data.store,
+        rows,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        accumulate=options.accumulate,
+        device=accelerator.device,
+    )
+    adapter: Adapter = accelerator.unwrap_model(wrapped).adapter
+    optimizer.zero_grad()
+    total = torch.zeros((), device=accelerator.device)
+    for part in parts:
+        frames = augment(part, data, options, seed, state.epoch, adapter)
+        logits = wrapped(frames, part.padding_mask)
+        targets = torch.from_numpy(data.targets[part.indices]).to(accelerator.device)
+        losses = F.cross_entropy(
+            logits.float(), targets, reduction="none", label_smoothing=settings.label_smoothing
+        )
+        loss = (losses * part.clip_weights).sum() / len(rows)
+        # DistributedDataParallel averages gradients over processes; the sum is wanted.
+        accelerator.backward(loss * accelerator.num_processes)
+        total += loss.detach()
+    loss_value = float(accelerator.reduce(total))
+    if not np.isfinite(loss_value):
+        ids = [data.clips[row].id for row in rows]
+        raise UsageError(
+            f"the loss is not finite at step {state.step} (epoch {state.epoch + 1}), on clips "
+            f"{ids[:8]}{' and more' if len(ids) > 8 else ''}. Check these clips, or lower "
+            "--optimizer.learning_rate"
+        )
+    accelerator.clip_grad_norm_(wrapped.parameters(), settings.clip_norm)
+    optimizer.step()
+    return loss_value
+
+
+def augment(
+    part: FrameBatch,
+    data: LabelledFrames,
+    options: FinetuneOptions,
+    seed: int,
+    epoch: int,
+    adapter: Adapter,
+) -> Tensor:
+    """Hide stretches of time and features, drawn for each clip from (seed, epoch, clip id).
+
+    What is hidden becomes the corpus mean, which is zero after standardisation.
+    """
+    hidden = torch.zeros(part.frames.shape, dtype=torch.bool)
+    for row, index in enumerate(part.indices):
+        clip_seed = stable_seed(seed, "augment", epoch, data.clips[index].id)
+        length = int(data.store.lengths[index])
+        hidden[row, :length] = draw_spec_augment(
+            length,
+            part.frames.shape[-1],
+            options.spec_augment,
+            torch.Generator().manual_seed(clip_seed),
+            period=data.feature_period,
+        )
+    standardizer = adapter.standardize if isinstance(adapter, WAPTransformer) else adapter
+    return torch.where(hidden.to(part.frames.device), standardizer.mean, part.frames)
+
+
+def validate(
+    model: FrameClassifier,
+    data: LabelledFrames,
+    indices: list[int],
+    accelerator: Accelerator,
+    budget: int,
+) -> dict[str, float]:
+    """Loss and metrics on the validation part."""
+    probabilities = classify_clips(model, data.store, indices, accelerator, budget=budget)
+    true = data.targets[indices]
+    metrics = classification_metrics(data.labels, true, probabilities.argmax(axis=1))
+    picked = probabilities[np.arange(len(true)), true]
+    return {
+        "valid_loss": float(-np.log(np.maximum(picked, 1e-12)).mean()),
+        **{f"valid_{name}": metrics[name] for name in ("ua", "wa", "macro_f1")},
+    }
+
+
+def keep_best(state: FitState, entry: dict[str, float], model: FrameClassifier) -> None:
+    """Keep these weights if they have the best validation UA; ties go to the lower loss."""
+    score = [entry["valid_ua"], -entry["valid_loss"]]
+    if state.best_score and score <= state.best_score:
+        return
+    state.best_score, state.best_epoch = score, state.epoch
+    state.best_weights = {
+        name: value.detach().cpu().clone() for name, value in model.state_dict().items()
+    }

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that mean the same in every recipe."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+DEMO_CORPUS = "runs/demo_corpus"
+PRETRAIN_OUT = "runs/pretrain"
+FINETUNE_OUT = "runs/finetune"
+FEATURES = "runs/features"
+
+
+@dataclass
+class CorpusOptions:
+    """Where the audio comes from and how it becomes frames.
+
+    Args:
+        data: Manifests (CSV or JSONL with a `path` column) or folders with one sub-folder per
+            class. Left out, a small demo corpus is made and used.
+        backbone: `fbank` (log-Mel filterbank, needs no download), a Hugging Face hub id, or a local
+            folder, of a HuBERT, wav2vec 2.0, WavLM or Whisper encoder.
+        revision: Branch, tag or commit of the backbone on the hub.
+        layer: Which of the backbone's layers gives the frames: `last` or a number, 0 being the
+            input of the first one.
+        whisper_context: `window` pads a clip to 30 s, as Whisper was trained; `clip` shows the
+            encoder the clip only, which is many times faster and gives different features.
+        features: Folder of the feature cache; frames are computed once for each backbone and clip.
+        on_bad_audio: What to do with clips that are unreadable, empty, silent, too short or not
+            finite: `error` lists them and stops, `skip` lists them and goes on without.
+        allow_outside: Accept manifest paths outside the manifest's folder.
+    """
+
+    data: list[str] = field(default_factory=list)
+    backbone: str = "fbank"
+    revision: str | None = None
+    layer: int | str = "last"
+    whisper_context: Literal["window", "clip"] = "window"
+    features: str = FEATURES
+    on_bad_audio: Literal["error", "skip"] = "error"
+    allow_outside: bool = False

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From options to clips and cached frames: what every recipe does before its own work."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from voxadapt.backbones import Backbone, load_backbone
+from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.feature_cache import BadClip, FeatureStore, extract_features
+from voxadapt.recipes.corpora.manifest import read_manifest
+from voxadapt.recipes.options import DEMO_CORPUS, CorpusOptions
+
+logger = logging.getLogger(__name__)
+
+BAD_AUDIO_FILE = "bad_audio.jsonl"
+
+
+@dataclass
+class PreparedCorpus:
+    """Clips and their frames, aligned.
+
+    Attributes:
+        clips: The clips that have frames.
+        store: Their frames, in the same order.
+        bad: The clips that were left out because of their audio.
+    """
+
+    clips: list[Clip]
+    store: FeatureStore
+    bad: list[BadClip]
+
+
+def read_clips(
+    options: CorpusOptions, accelerator: Accelerator, *, label: str | None = None
+) -> list[Clip]:
+    """Read and check all manifests; without any, make the demo corpus.
+
+    Args:
+        options: Where the data is.
+        accelerator: The process group; the main process makes the demo corpus.
+        label: The column that must be there as label; None when labels are not needed.
+
+    Raises:
+        DataError: With every problem of a manifest at once.
+    """
+    sources = list(options.data)
+    if not sources:
+        from voxadapt.recipes.corpora.demo_corpus import make_demo_corpus
+
+        with accelerator.main_process_first():
+            sources = [str(make_demo_corpus(Path(DEMO_CORPUS)))]
+        logger.info(
+            "no --data given: using the demo corpus in %s. For your own, give --data with a CSV or "
+            "JSONL manifest (columns path, label, speaker, split) or a folder with one sub-folder "
+            "per class.",
+            DEMO_CORPUS,
+        )
+    clips: list[Clip] = []
+    for number, source in enumerate(sources):
+        manifest = read_manifest(
+            source,
+            label=label or "label",
+            require_label=label is not None,
+            allow_outside=options.allow_outside,
+        )
+        if len(sources) > 1:  # ids need only be unique within a manifest
+            for clip in manifest.clips:
+                clip.id = f"{number}:{clip.id}"
+        clips += manifest.clips
+    return clips
+
+
+def build_backbone(options: CorpusOptions) -> Backbone:
+    """Load the backbone that the options name.
+
+    Raises:
+        BackboneError: It cannot be had, or has no such layer.
+    """
+    return load_backbone(
+        options.backbone,
+        layer=options.layer,
+        revision=options.revision,
+        whisper_context=options.whisper_context,
+    )
+
+
+def prepare_features(
+    clips: Sequence[Clip],
+    backbone: Backbone,
+    options: CorpusOptions,
+    accelerator: Accelerator,
+    out: Path,
+) -> PreparedCorpus:
+    """Compute the frames of all clips, or find them in the cache.
+
+    With ``--on-bad-audio skip`` the clips left out are listed in ``out/bad_audio.jsonl``.
+
+    Raises:
+        DataError: Bad audio, unless it is to be skipped.
+    """
+    store, kept, bad = extract_features(
+        clips,
+        backbone,
+        Path(options.features),
+        device=accelerator.device,
+        on_bad_audio=options.on_bad_audio,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        barrier=accelerator.wait_for_everyone,
+    )
+    if bad and accelerator.is_main_process:
+        out.mkdir(parents=True, exist_ok=True)
+        with open(out / BAD_AUDIO_FILE, "w", encoding="utf-8") as file:
+            for clip in bad:
+                record = {"id": clip.id, "path": str(clip.path), "reason": clip.reason}
+                file.write(json.dumps({**record, "message": clip.message}) + "\n")
+        logger.warning("%d bad clips left out, listed in %s", len(bad), out / BAD_AUDIO_FILE)
+    return PreparedCorpus([clips[index] for index in kept], store, bad)
+
+
+def hours(store: FeatureStore, frame_rate: float) -> float:
+    """Hours of audio behind the frames."""
+    return float(store.lengths.sum()) / frame_rate / 3600.0

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pretrain a WAP-Transformer adapter on unlabelled speech.
+
+    accelerate launch recipes/pretrain_adapter.py --data corpus.csv --out runs/pretrain
+
+Without ``--data`` it runs on a small demo corpus that it makes itself.
+"""
+
+import dataclasses
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from tqdm import tqdm
+
+from voxadapt.adapters import AdapterPretrainer, WAPTransformer, WAPTransformerConfig
+from voxadapt.recipes.adapter_folder import save_adapter
+from voxadapt.recipes.codebook_refits import refit_codebook
+from voxadapt.recipes.command_line import parse, run_command
+from voxadapt.recipes.corpora.batching import plan_batches
+from voxadapt.recipes.corpora.seeding import stable_seed
+from voxadapt.recipes.frame_batches import corpus_statistics
+from voxadapt.recipes.prepare import build_backbone, hours, prepare_features, read_clips
+from voxadapt.recipes.pretrain_options import OptimizerOptions, PretrainOptions
+from voxadapt.recipes.pretraining_state import PretrainingRun, Progress
+from voxadapt.recipes.pretraining_step import train_step
+from voxadapt.recipes.run_folder import check_out, claim_out
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> Path | None:
+    """Run the recipe and return the adapter's folder, or None if ``--max-steps`` ended it early."""
+    options = parse(PretrainOptions, argv, prog="pretrain_adapter.py")
+    config = dataclasses.asdict(options)
+    out = check_out(options.out, "pretrain_adapter", config, resume=options.resume)
+    accelerator = Accelerator(
+        mixed_precision="bf16" if options.precision == "bf16" else "no",
+        log_with="tensorboard",
+        project_dir=out,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
+    clips = read_clips(options, accelerator)
+    backbone = build_backbone(options)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        claim_out(out, "pretrain_adapter", config)
+    corpus = prepare_features(clips, backbone, options, accelerator, out)
+
+    torch.manual_seed(stable_seed(options.seed, "initialisation"))
+    adapter = WAPTransformer(
+        WAPTransformerConfig(
+            input_size=backbone.spec.feature_size, **dataclasses.asdict(options.adapter)
+        )
+    )
+    adapter.standardize.set_statistics(
+        *corpus_statistics(
+            corpus.store, range(len(corpus.clips)), seed=stable_seed(options.seed, "statistics")
+        )
+    )
+    pretrainer = AdapterPretrainer(adapter, options.objectives)
+    model, optimizer = accelerator.prepare(
+        pretrainer, build_optimizer(pretrainer, options.optimizer)
+    )
+    run = PretrainingRun(
+        options=options,
+        out=out,
+        accelerator=accelerator,
+        backbone=backbone,
+        corpus=corpus,
+        pretrainer=pretrainer,
+        model=model,
+        optimizer=optimizer,
+        progress=Progress(),
+    )
+    if options.resume and run.restore():
+        logger.info("going on from epoch %d, step %d", run.progress.epoch + 1, run.progress.step)
+    logger.info(
+        "pretraining on %d clips, %.2f h of audio, %s frames of %d features; adapter of %s "
+        "parameters; %d process(es) on %s",
+        len(corpus.clips),
+        hours(corpus.store, backbone.spec.frame_rate),
+        f"{corpus.store.lengths.sum():,}",
+        backbone.spec.feature_size,
+        f"{sum(parameter.numel() for parameter in adapter.parameters()):,}",
+        accelerator.num_processes,
+        accelerator.device,
+    )
+    accelerator.init_trackers("tensorboard")
+    finished = train(run)
+    accelerator.end_training()
+    if not finished:
+        logger.info("stopped after %d steps; go on with --resume", run.progress.step)
+        return None
+    if accelerator.is_main_process:
+        logger.info("adapter saved in %s", save_adapter(run))
+        logger.info(
+            "fine-tune it:  python recipes/finetune.py --pool sap --adapter %s --data LABELLED.csv",
+            out,
+        )
+    accelerator.wait_for_everyone()
+    return out / "adapter"
+
+
+def build_optimizer(module: torch.nn.Module, options: OptimizerOptions) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices only, not on biases, norms and embeddings."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": options.weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.98))
+
+
+def train(run: PretrainingRun) -> bool:
+    """Train from where the run stands; False if ``--max-steps`` ended it early."""
+    options, progress = run.options, run.progress
+    plan_seed = stable_seed(options.seed, "batches")
+    run.model.train()
+    while progress.epoch < options.epochs:
+        lengths = run.corpus.store.lengths
+        batches = plan_batches(lengths, run.budget, seed=plan_seed, epoch=progress.epoch)
+        with tqdm(
+            total=len(batches),
+            initial=progress.batch,
+            desc=f"epoch {progress.epoch + 1}/{options.epochs}",
+            unit="step",
+            disable=not run.accelerator.is_main_process,
+            file=sys.stderr,
+            mininterval=1.0,
+        ) as bar:
+            while progress.batch < len(batches):
+                if options.max_steps is not None and progress.step >= options.max_steps:
+                    run.save()
+                    return False
+                share = (progress.epoch + progress.batch / len(batches)) / options.epochs
+                refit_codebook(run, share)
+                loss = train_step(run, batches[progress.batch], share)
+                progress.step += 1
+                progress.batch += 1
+                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                bar.update()
+                if progress.step % options.checkpoint_steps == 0:
+                    run.save()
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        run.save()
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

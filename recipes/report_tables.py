@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of a report: confusion matrix, recall by class, confident mistakes, settings."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from voxadapt.recipes.report_figures import share_bar
+from voxadapt.recipes.report_page import NARROW_SPACE, percent, text
+
+_DENSE_CLASSES = 10  # more classes than this get small cells, and a matrix that scrolls in its box
+_UPRIGHT_LENGTH = 12  # column heads longer than this are set upright beside many others
+_FULL_STRENGTH = 0.7  # of a cell's colour: the page's ink stays readable on it
+
+
+def confusion_table(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
+    """Set counts and row percentages, coloured by the percentage.
+
+    A table instead of a picture: it scrolls under fixed heads, can be copied, and can be read
+    aloud.
+
+    Args:
+        labels: Names of the C classes.
+        confusion: ``C`` rows (true) of ``C`` counts (predicted).
+    """
+    dense = len(labels) > _DENSE_CLASSES
+    upright = dense or (len(labels) > 4 and max(map(len, labels)) > _UPRIGHT_LENGTH)
+    heads = "".join(_column_head(label, upright) for label in labels)
+    rows = "\n".join(
+        _matrix_row(label, number, counts, labels)
+        for number, (label, counts) in enumerate(zip(labels, confusion, strict=True))
+    )
+    return f"""<div class="scroll{" tall" if dense else ""}" role="region" tabindex="0"
+ aria-label="Confusion matrix">
+<table class="matrix{" dense" if dense else ""}">
+<thead><tr><th>true \\ predicted</th>{heads}<th class="total" scope="col">clips</th></tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>
+</div>"""
+
+
+def _column_head(label: str, upright: bool) -> str:
+    name = f'<bdi class="upright">{text(label)}</bdi>' if upright else f"<bdi>{text(label)}</bdi>"
+    return f'<th scope="col" title="{text(label)}">{name}</th>'
+
+
+def _matrix_row(label: str, row: int, counts: Sequence[int], labels: Sequence[str]) -> str:
+    total = sum(counts)
+    cells = []
+    for column, count in enumerate(counts):
+        share = count / total if total else 0.0
+        kind = "right" if row == column else "wrong"
+        kind += "" if count else " zero"
+        told = f"{label} predicted as {labels[column]}: {count} of {total}"
+        below = f"<small>{100 * share:.0f}{NARROW_SPACE}%</small>" if count else ""
+        cells.append(
+            f'<td class="{kind}" style="--strength:{_FULL_STRENGTH * share**0.65:.2f}" '
+            f'title="{text(told)}">{count}{below}</td>'
+        )
+    head = f'<th scope="row"><bdi>{text(label)}</bdi></th>'
+    return f'<tr>{head}{"".join(cells)}<td class="total">{total}</td></tr>'
+
+
+def recall_table(
+    labels: Sequence[str],
+    confusion: Sequence[Sequence[int]],
+    recall: Mapping[str, float | None],
+    mean: float,
+) -> str:
+    """Set one bar a class, best first; classes without a clip come last and get none.
+
+    Args:
+        labels: Names of the C classes.
+        confusion: ``C`` rows (true) of ``C`` counts (predicted).
+        recall: By label; None where the class has no clip.
+        mean: Mean recall, the unweighted accuracy, marked on each bar.
+    """
+    order = sorted(range(len(labels)), key=lambda row: -_known(recall[labels[row]]))
+    rows = []
+    for row in order:
+        share, total = recall[labels[row]], sum(confusion[row])
+        bar = '<span class="faint">no clip</span>' if share is None else share_bar(share, mean)
+        rows.append(
+            f'<tr><th class="name" scope="row"><bdi>{text(labels[row])}</bdi></th>'
+            f'<td class="bar">{bar}</td>'
+            f'<td class="number">{"–" if share is None else percent(share)}</td>'
+            f'<td class="number faint">{confusion[row][row]} of {total}</td></tr>'
+        )
+    return f"""<table class="list recall">
+<thead><tr><th class="name" scope="col">class</th><th class="bar" scope="col"></th>
+<th class="number" scope="col">recall</th><th class="number" scope="col">right</th></tr></thead>
+<tbody>
+{"".join(rows)}
+</tbody>
+</table>"""
+
+
+def _known(share: float | None) -> float:
+    return -1.0 if share is None else share
+
+
+def mistakes_table(mistakes: Sequence[Mapping[str, Any]]) -> str:
+    """Set predictions that are wrong, in the order given.
+
+    Args:
+        mistakes: Records of ``predictions.jsonl``.
+    """
+    rows = "\n".join(
+        f'<tr><td class="clip mono"><bdi>{text(record["id"])}</bdi></td>'
+        f"<td><bdi>{text(record['label'])}</bdi></td>"
+        f"<td><bdi>{text(record['predicted'])}</bdi></td>"
+        f'<td class="number">{percent(record["probabilities"][record["predicted"]])}</td>'
+        f'<td class="number faint">{percent(record["probabilities"][record["label"]])}</td></tr>'
+        for record in mistakes
+    )
+    return f"""<table class="list mistakes">
+<thead><tr><th class="clip" scope="col">clip</th><th scope="col">label</th>
+<th scope="col">predicted</th><th class="number" scope="col">probability</th>
+<th class="number" scope="col">of the label</th></tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>"""
+
+
+def settings_list(settings: Mapping[str, Any]) -> str:
+    """Set names and values, each value as JSON writes it, text without its quotes."""
+    rows = "\n".join(
+        f'<div><dt class="mono">{text(name)}</dt>'
+        f'<dd class="mono"><bdi>{text(_plain(value))}</bdi></dd></div>'
+        for name, value in settings.items()
+    )
+    return f'<dl class="settings">\n{rows}\n</dl>'
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

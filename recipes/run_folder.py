@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``--out`` folder of a run: claimed once, continued only by the same run."""
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from voxadapt.recipes.command_line import UsageError
+
+RUN_FILE = "run.json"
+# Where the run writes and whether it continues do not change what it computes.
+NOT_COMPARED = ("out", "resume", "features", "max_steps", "max_epochs")
+# A run that ended before it computed anything leaves no more than these, and nothing to lose.
+NOTHING_YET = {RUN_FILE, "bad_audio.jsonl"}
+
+
+def check_out(out: str | Path, command: str, config: dict[str, Any], *, resume: bool) -> Path:
+    """Check that a run may write into ``out``; writes nothing.
+
+    Args:
+        out: The folder.
+        command: The recipe's name.
+        config: The resolved options, JSON-able.
+        resume: Whether the user asked to continue the run there.
+
+    Returns:
+        The folder as a path.
+
+    Raises:
+        UsageError: The folder holds something else, or another run, or the same without
+            ``--resume``.
+    """
+    out = Path(out)
+    run_file = out / RUN_FILE
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: is a file; give a folder")
+    if not run_file.exists():
+        if out.exists() and any(out.iterdir()):
+            raise UsageError(
+                f"--out {out}: is not empty and holds no run of voxadapt; nothing was written. "
+                "Give another folder"
+            )
+        return out
+    if {path.name for path in out.iterdir()} <= NOTHING_YET:
+        return out
+    found = json.loads(run_file.read_text(encoding="utf-8"))
+    if not resume:
+        raise UsageError(
+            f"--out {out}: already holds a run of {found['command']}; nothing was overwritten. Add "
+            "--resume to go on with it, give another --out, or remove the folder"
+        )
+    if found["command"] != command:
+        raise UsageError(
+            f"--out {out}: --resume found a run of {found['command']} there, not of {command}. "
+            "Give the run's own folder"
+        )
+    differences = compare_configs(found["config"], config)
+    if differences:
+        raise UsageError(
+            f"--out {out}: --resume found a run with other options: {'; '.join(differences)}. "
+            "Resume with the options it was started with, or give another --out"
+        )
+    return out
+
+
+def compare_configs(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """List the options in which two runs differ, as ``name was X, is Y``."""
+    before, now = flatten(before), flatten(now)
+    return [
+        f"{name} was {before.get(name)!r}, is {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if name not in NOT_COMPARED and before.get(name) != now.get(name)
+    ]
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` to ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def claim_out(out: Path, command: str, config: dict[str, Any]) -> None:
+    """Make the folder and write down whose it is; call on the main process, after `check_out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    record = {"command": command, "config": config, "versions": versions()}
+    write_json(out / RUN_FILE, record)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON aside and rename it, so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(aside, path)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a result."""
+    found = {"python": platform.python_version()}
+    for package in ("voxadapt", "torch", "torchaudio", "transformers", "numpy", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole model in one folder: backbone, adapter, pooler and linear layer."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .adapters.saving import (
+    AdapterFolderError,
+    Extras,
+    find_folder,
+    load_folder,
+    push_folder,
+    save_folder,
+)
+from .backbones import (
+    SAMPLE_RATE,
+    Backbone,
+    backbone_from_config,
+    pad_waveforms,
+    prepare_samples,
+    read_audio,
+)
+from .frame_classifier import FrameClassifier, build_frame_classifier
+
+Audio = str | os.PathLike[str] | bytes | np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one clip.
+
+    Attributes:
+        label: The most probable label.
+        probabilities: Probability by label, adding up to 1.
+        seconds: Length of the clip.
+        embedding: ``[D']`` float32, the pooled vector.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    seconds: float
+    embedding: Tensor = field(repr=False)
+
+
+class SpeechClassifier(nn.Module):
+    """A frozen backbone, an adapter, a pooler and a linear layer.
+
+    Args:
+        backbone: From `voxadapt.backbones`.
+        frame_classifier: What was trained on its frames.
+        labels: Names of the classes, in the order of the logits.
+
+    Raises:
+        ValueError: The number of labels is not the number of classes.
+
+    Example:
+        >>> model = SpeechClassifier.from_pretrained("runs/finetune/model")  # doctest: +SKIP
+        >>> model.predict("clip.wav").probabilities  # doctest: +SKIP
+        {'angry': 0.91, 'happy': 0.05, 'neutral': 0.01, 'sad': 0.03}
+    """
+
+    def __init__(
+        self, backbone: Backbone, frame_classifier: FrameClassifier, labels: Sequence[str]
+    ) -> None:
+        super().__init__()
+        if len(labels) != frame_classifier.linear.out_features:
+            raise ValueError(
+                f"labels: found {len(labels)} names for "
+                f"{frame_classifier.linear.out_features} classes"
+            )
+        self.backbone = backbone
+        self.frame_classifier = frame_classifier
+        self.labels = list(labels)
+        self.extras: Extras = {}
+
+    def forward(self, waveforms: Tensor, padding_mask: Tensor) -> Tensor:
+        """Map waveforms to logits.
+
+        Args:
+            waveforms: ``[B, S]`` float, 16 kHz mono, about -1 to 1.
+            padding_mask: ``[B, S]`` bool, True = padding.
+
+        Returns:
+            ``[B, C]`` float.
+        """
+        return self.frame_classifier(*self.backbone(waveforms, padding_mask))
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        source: Audio | Sequence[Audio],
+        sample_rate: int | None = None,
+        *,
+        batch_seconds: float = 60.0,
+    ) -> Any:
+        """Classify one clip or several.
+
+        Args:
+            source: A path, the bytes of an audio file, or samples (``[S]``, or
+                ``[channels, S]``); or a list of these. Files may have any rate, width and number of
+                channels.
+            sample_rate: Rate of samples in Hz; needed for samples, not allowed for files.
+            batch_seconds: Seconds of audio, padding included, in one forward pass.
+
+        Returns:
+            A `Prediction`, or a list of them in the order of ``source``.
+
+        Raises:
+            AudioError: A clip cannot be read, or is empty, silent or not finite.
+            ValueError: Samples without a rate.
+        """
+        if isinstance(source, Sequence) and not isinstance(source, str | bytes):
+            return self._predict_all(list(source), sample_rate, batch_seconds)
+        return self._predict_all([source], sample_rate, batch_seconds)[0]
+
+    def _predict_all(
+        self, sources: list[Any], sample_rate: int | None, batch_seconds: float
+    ) -> list[Prediction]:
+        waveforms = [read_source(source, sample_rate) for source in sources]
+        # Alike lengths together, so that little is computed on padding; results go back in order.
+        order = sorted(range(len(waveforms)), key=lambda row: len(waveforms[row]), reverse=True)
+        predictions: dict[int, Prediction] = {}
+        start = 0
+        while start < len(order):
+            longest = len(waveforms[order[start]]) / SAMPLE_RATE
+            rows = order[start : start + max(1, int(batch_seconds / longest))]
+            start += len(rows)
+            batch = self._predict_batch([waveforms[row] for row in rows])
+            predictions.update(zip(rows, batch, strict=True))
+        return [predictions[row] for row in range(len(sources))]
+
+    def _predict_batch(self, waveforms: list[Tensor]) -> list[Prediction]:
+        was_training = self.training
+        self.eval()
+        padded, padding_mask = pad_waveforms(waveforms)
+        device = self.frame_classifier.linear.weight.device
+        frames, frame_mask = self.backbone(padded.to(device), padding_mask.to(device))
+        logits, pooled, _ = self.frame_classifier.with_weights(frames, frame_mask)
+        self.train(was_training)
+        return [
+            Prediction(
+                label=self.labels[int(row.argmax())],
+                probabilities=dict(zip(self.labels, row.tolist(), strict=True)),
+                seconds=len(waveform) / SAMPLE_RATE,
+                embedding=vector,
+            )
+            for waveform, row, vector in zip(
+                waveforms, logits.float().softmax(dim=-1).cpu(), pooled.float().cpu(), strict=True
+            )
+        ]
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``config.json`` and ``model.safetensors``; the backbone is referred to, not copied.
+
+        The backbone's fingerprint is kept, so that `from_pretrained` can tell when it finds
+        another.
+        """
+        config = {
+            "class": type(self).__name__,
+            "labels": self.labels,
+            "sample_rate": SAMPLE_RATE,
+            "backbone": self.backbone.config(),
+            "backbone_fingerprint": self.backbone.fingerprint(),
+            "frame_classifier": self.frame_classifier.config(),
+            "extras": self.extras,
+        }
+        save_folder(folder, self.frame_classifier.state_dict(), config)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        backbone: Backbone | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> "SpeechClassifier":
+        """Load a model from a folder or a hub id, strictly; it comes in eval mode.
+
+        Args:
+            name_or_path: A folder that `save_pretrained` or ``finetune`` wrote (a run's folder will
+                do), or a hub id.
+            backbone: The backbone, where it has been loaded already or has moved.
+            revision: Branch, tag or commit on the hub.
+            token: Access token for a private repository.
+
+        Raises:
+            AdapterFolderError: Not there, damaged, of another class; or the backbone is not the one
+                that the model was trained on.
+            BackboneError: The backbone cannot be had.
+        """
+        folder = find_folder(name_or_path, revision=revision, token=token)
+        if not (folder / "config.json").exists() and (folder / "model").is_dir():
+            folder = folder / "model"
+        config, tensors = load_folder(folder, cls.__name__)
+        if backbone is None:
+            backbone = backbone_from_config(config["backbone"])
+        if backbone.fingerprint() != config["backbone_fingerprint"]:
+            raise AdapterFolderError(
+                f"{folder}: was trained on the frames of another backbone than "
+                f"{backbone.spec.name} as found now (fingerprint {backbone.fingerprint()[:12]} "
+                f"instead of {config['backbone_fingerprint'][:12]}). Point `backbone` at the "
+                "weights that it was trained with."
+            )
+        frame_classifier = build_frame_classifier(config["frame_classifier"])
+        tensors.into(frame_classifier)
+        model = cls(backbone, frame_classifier, config["labels"])
+        model.extras = config.get("extras", {})
+        return model.eval()
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
+        """Upload the model to the Hugging Face hub and return the address of the commit."""
+        return push_folder(self.save_pretrained, repo_id, private=private, token=token)
+
+
+def read_source(source: Audio, sample_rate: int | None) -> Tensor:
+    """Turn one accepted input into ``[S]`` float32 at 16 kHz.
+
+    Raises:
+        ValueError: Samples without a rate, or a file with one.
+        AudioError: The audio cannot be used.
+    """
+    if isinstance(source, str | os.PathLike | bytes):
+        if sample_rate is not None:
+            raise ValueError("sample_rate: goes with samples only; a file says its own rate")
+        return read_audio(source if isinstance(source, bytes) else Path(source))
+    if sample_rate is None:
+        raise ValueError("sample_rate: missing; give the rate of the samples in Hz")
+    return prepare_samples(source, sample_rate)
