@@ -127,13 +127,11 @@ def build_parser(config_class: type, *, prog: str, positionals: Sequence[str] = 
             else field.default
         )
         if field.name in positionals:
-            is_list = typing.get_origin(hint) is list
-            parser.add_argument(
-                field.name,
-                type=typing.get_args(hint)[0] if is_list else hint,
-                help=text,
-                **({"nargs": "+"} if is_list else {}),
-            )
+            if typing.get_origin(hint) is list:
+                item = typing.get_args(hint)[0]
+                parser.add_argument(field.name, nargs="+", type=item, help=text)
+            else:
+                parser.add_argument(field.name, type=hint, help=text)
         elif hint is bool:
             parser.add_argument(flag, action=ActionYesNo, default=default, help=text)
         elif typing.get_origin(hint) is list:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from torch import nn
 
-from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.recipes.corpora.batching import plan_batches, share_batch
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_cache import FeatureStore
@@ -19,7 +19,7 @@ from voxadapt.recipes.frame_batches import load_batch
 
 @torch.inference_mode()
 def classify_clips(
-    model: FrameClassifier,
+    model: nn.Module,
     store: FeatureStore,
     indices: Sequence[int],
     accelerator: Accelerator,

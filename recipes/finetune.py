@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 
 from voxadapt.backbones import Backbone, FilterbankBackbone
 from voxadapt.classifier import SpeechClassifier
@@ -39,6 +38,7 @@ from voxadapt.recipes.metrics import (
     expected_calibration_error,
 )
 from voxadapt.recipes.prepare import PreparedCorpus, build_backbone, prepare_features, read_clips
+from voxadapt.recipes.process_group import finish_log, join_processes, start_log
 from voxadapt.recipes.report import write_report
 from voxadapt.recipes.run_folder import check_out, claim_out, versions, write_json
 
@@ -50,12 +50,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     options = parse(FinetuneOptions, argv, prog="finetune.py")
     config = dataclasses.asdict(options)
     out = check_out(options.out, "finetune", config, resume=options.resume)
-    accelerator = Accelerator(
-        mixed_precision="bf16" if options.precision == "bf16" else "no",
-        log_with="tensorboard",
-        project_dir=out,
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-    )
+    accelerator = join_processes(options.precision)
     clips = read_clips(options, accelerator, label=options.label)
     # Splits are drawn once before anything is computed: whatever is wrong with them is said now.
     folds = chosen_folds(options, [clip.fold for clip in clips])
@@ -149,10 +144,9 @@ def run_once(
     model = FrameClassifier(adapter, pooler, len(data.labels), options.head.dropout)
     model.to(accelerator.device)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    accelerator.project_configuration.set_directories(str(out))
-    accelerator.init_trackers("tensorboard")
+    start_log(accelerator, out)
     state = fit(model, data, options, seed, accelerator, out)
-    accelerator.end_training()
+    finish_log(accelerator)
     if state is None:
         return None
 

@@ -53,6 +53,8 @@ class FinetuneOptimizerOptions:
         weight_decay: AdamW's weight decay, on matrices only.
         clip_norm: Largest norm of the gradient.
         label_smoothing: Share of the target spread over all classes.
+        averaging: Decay, for each step, of the running average of weights that is validated and
+            saved; 0 keeps the last weights themselves.
     """
 
     learning_rate: float = 1e-3
@@ -61,6 +63,7 @@ class FinetuneOptimizerOptions:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     label_smoothing: float = 0.1
+    averaging: float = 0.98
 
 
 @dataclass

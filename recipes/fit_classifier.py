@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from voxadapt.adapters import WAPTransformer
+from voxadapt.adapters import WAPTransformer, make_teacher, update_teacher
 from voxadapt.adapters.schedules import one_cycle
 from voxadapt.frame_classifier import Adapter, FrameClassifier
 from voxadapt.recipes.checkpoints import load_checkpoint, save_checkpoint
@@ -58,7 +58,16 @@ class LabelledFrames:
 
 @dataclass
 class FitState:
-    """Where training stands; all of it is in the checkpoint."""
+    """Where training stands; all of it is in the checkpoint.
+
+    Attributes:
+        epoch: Epochs finished.
+        step: Optimiser steps done.
+        best_epoch: The epoch chosen so far.
+        best_score: The best validation UA so far, and its standard error.
+        best_weights: The weights of ``best_epoch``.
+        history: Losses and metrics, an entry for each epoch.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -76,7 +85,11 @@ def fit(
     accelerator: Accelerator,
     out: Path,
 ) -> FitState | None:
-    """Train, keep the epoch that does best on the validation part, and leave its weights in place.
+    """Train, choose an epoch on the validation part, and leave its weights in place.
+
+    What is validated and kept is a running average of the weights, which varies far less from epoch
+    to epoch than the weights themselves: a validation part of a few dozen clips could not tell one
+    epoch from another otherwise.
 
     Args:
         model: The classifier, freshly made from the seed.
@@ -93,10 +106,12 @@ def fit(
         UsageError: The loss is not finite.
     """
     optimizer: Any = build_optimizer(model, options)
+    averaged = make_teacher(model)
     state = FitState()
     saved = load_checkpoint(out) if options.resume else None
     if saved is not None:
         model.load_state_dict(saved["model"])
+        averaged.load_state_dict(saved["averaged"])
         state = FitState(**saved["state"])
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     if saved is not None:
@@ -132,24 +147,35 @@ def fit(
                 train_step(wrapped, optimizer, rows, data, options, seed, state, share, accelerator)
             )
             state.step += 1
+            update_teacher(averaged, model, average_decay(state.step, options.optimizer.averaging))
         entry = {
             "train_loss": float(np.average(losses, weights=[len(batch) for batch in batches])),
-            **validate(model, data, valid, accelerator, budget),
+            **validate(averaged, data, valid, accelerator, budget),
             "learning_rate": optimizer.param_groups[-1]["lr"],
         }
         accelerator.log(entry, step=state.epoch)
         state.history.append({"epoch": float(state.epoch), **entry})
-        keep_best(state, entry, model)
+        keep_best(state, entry, averaged)
         state.epoch += 1
         bar.set_postfix(valid_ua=f"{entry['valid_ua']:.3f}", loss=f"{entry['train_loss']:.3f}")
         bar.update()
         if accelerator.is_main_process:
-            checkpoint = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            save_checkpoint(out, {**checkpoint, "state": vars(state)})
+            checkpoint = {
+                "model": model.state_dict(),
+                "averaged": averaged.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "state": vars(state),
+            }
+            save_checkpoint(out, checkpoint)
         accelerator.wait_for_everyone()
     bar.close()
     model.load_state_dict(state.best_weights)
     return state
+
+
+def average_decay(step: int, averaging: float) -> float:
+    """Decay of the running average of weights; short at first, so that the start is forgotten."""
+    return min(averaging, step / (step + 9))
 
 
 def build_optimizer(model: FrameClassifier, options: FinetuneOptions) -> torch.optim.AdamW:
@@ -249,7 +275,7 @@ def augment(
 
 
 def validate(
-    model: FrameClassifier,
+    model: nn.Module,
     data: LabelledFrames,
     indices: list[int],
     accelerator: Accelerator,
@@ -263,15 +289,34 @@ def validate(
     return {
         "valid_loss": float(-np.log(np.maximum(picked, 1e-12)).mean()),
         **{f"valid_{name}": metrics[name] for name in ("ua", "wa", "macro_f1")},
+        "valid_ua_error": standard_error(np.array(metrics["confusion"])),
     }
 
 
-def keep_best(state: FitState, entry: dict[str, float], model: FrameClassifier) -> None:
-    """Keep these weights if they have the best validation UA; ties go to the lower loss."""
-    score = [entry["valid_ua"], -entry["valid_loss"]]
-    if state.best_score and score <= state.best_score:
+def keep_best(state: FitState, entry: dict[str, float], model: nn.Module) -> None:
+    """Keep these weights unless the validation part says that an earlier epoch was better.
+
+    The epoch kept is the latest whose validation UA is within one standard error of the best: with a
+    few dozen clips, a higher score at a high learning rate is mostly luck (the one-standard-error
+    rule of Breiman et al., 1984, applied to epochs).
+    """
+    if not state.best_score or entry["valid_ua"] >= state.best_score[0]:
+        state.best_score = [entry["valid_ua"], entry["valid_ua_error"]]
+    elif entry["valid_ua"] < state.best_score[0] - state.best_score[1]:
         return
-    state.best_score, state.best_epoch = score, state.epoch
+    state.best_epoch = state.epoch
     state.best_weights = {
         name: value.detach().cpu().clone() for name, value in model.state_dict().items()
     }
+
+
+def standard_error(confusion: np.ndarray) -> float:
+    """Standard error of UA, the mean over classes of binomial recalls.
+
+    Args:
+        confusion: ``[C, C]`` counts, rows = true; classes without clips are left out.
+    """
+    clips = confusion.sum(axis=1)
+    recalls = np.diag(confusion)[clips > 0] / clips[clips > 0]
+    variances = recalls * (1.0 - recalls) / clips[clips > 0]
+    return float(np.sqrt(variances.sum()) / len(recalls))

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 from tqdm import tqdm
 
 from voxadapt.adapters import AdapterPretrainer, WAPTransformer, WAPTransformerConfig
@@ -28,6 +26,7 @@ from voxadapt.recipes.prepare import build_backbone, hours, prepare_features, re
 from voxadapt.recipes.pretrain_options import OptimizerOptions, PretrainOptions
 from voxadapt.recipes.pretraining_state import PretrainingRun, Progress
 from voxadapt.recipes.pretraining_step import train_step
+from voxadapt.recipes.process_group import finish_log, join_processes, start_log
 from voxadapt.recipes.run_folder import check_out, claim_out
 
 logger = logging.getLogger(__name__)
@@ -38,12 +37,7 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
     options = parse(PretrainOptions, argv, prog="pretrain_adapter.py")
     config = dataclasses.asdict(options)
     out = check_out(options.out, "pretrain_adapter", config, resume=options.resume)
-    accelerator = Accelerator(
-        mixed_precision="bf16" if options.precision == "bf16" else "no",
-        log_with="tensorboard",
-        project_dir=out,
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-    )
+    accelerator = join_processes(options.precision)
     clips = read_clips(options, accelerator)
     backbone = build_backbone(options)
     accelerator.wait_for_everyone()
@@ -90,9 +84,9 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
         accelerator.num_processes,
         accelerator.device,
     )
-    accelerator.init_trackers("tensorboard")
+    start_log(accelerator, out)
     finished = train(run)
-    accelerator.end_training()
+    finish_log(accelerator)
     if not finished:
         logger.info("stopped after %d steps; go on with --resume", run.progress.step)
         return None

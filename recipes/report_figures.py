@@ -76,8 +76,7 @@ def line_chart(
         A ``<figure>``.
     """
     values = [value for line in lines for value in line.values] + ([level[1]] if level else [])
-    low = min(values)
-    ticks = round_ticks(min(low, 0.0) if low < 0.5 * max(values) else low, max(values))
+    ticks = round_ticks(min(0.0, *values), max(values))
     down = Scale(ticks[0], ticks[-1], _BOTTOM, _TOP)
     across = Scale(epochs[0], epochs[-1], _LEFT + 8, _RIGHT - 8)
     keys = "".join(f'<span class="key {line.tone}">{text(line.name)}</span>' for line in lines)
@@ -147,7 +146,8 @@ def _value_marks(down: Scale, ticks: Sequence[float], shares: bool) -> str:
 
 
 def _epoch_marks(across: Scale, epochs: Sequence[int]) -> str:
-    ticks = [tick for tick in round_ticks(epochs[0], epochs[-1], count=6) if tick == int(tick)]
+    count = 10 if len(epochs) <= 10 else 6
+    ticks = [tick for tick in round_ticks(epochs[0], epochs[-1], count=count) if tick == int(tick)]
     ticks = [epochs[0], *(int(tick) for tick in ticks if epochs[0] < tick <= epochs[-1])]
     marks = "".join(
         f'<text x="{across.place(tick)}" y="{_BOTTOM + 19}" text-anchor="middle">{tick}</text>'
@@ -182,11 +182,10 @@ def _line(
     path = " ".join(f"{x},{y}" for x, y in points)
     drawn = [f'<polyline class="{line.tone}" points="{path}"/>']
     for epoch, value, (x, y) in zip(epochs, line.values, points, strict=True):
-        kept = epoch == chosen
-        radius = 5.5 if kept else 2.5 if len(epochs) <= _DOTTED_EPOCHS else 0
-        if radius:
-            name = f"{line.tone} ring" if kept else line.tone
-            drawn.append(f'<circle class="{name}" cx="{x}" cy="{y}" r="{radius}"/>')
+        if epoch == chosen:
+            drawn.append(f'<circle class="{line.tone} ring" cx="{x}" cy="{y}" r="6"/>')
+        if epoch == chosen or len(epochs) <= _DOTTED_EPOCHS:
+            drawn.append(f'<circle class="{line.tone}" cx="{x}" cy="{y}" r="2.5"/>')
         drawn.append(
             f'<circle class="target" cx="{x}" cy="{y}" r="7"><title>'
             f"{text(line.name)}, epoch {epoch}: {_tell(value, shares)}</title></circle>"

@@ -7,9 +7,9 @@ from voxadapt.recipes.report_figures import score_strip
 from voxadapt.recipes.report_page import NARROW_SPACE, percent, text
 
 _SCORES = (
-    ("ua", "Unweighted accuracy (UA)", "mean of the classes’ recall"),
-    ("wa", "Weighted accuracy (WA)", "share of clips that are right"),
-    ("macro_f1", "Macro F1", "mean of the classes’ F1"),
+    ("ua", "UA", "unweighted accuracy: the mean of the classes’ recall"),
+    ("wa", "WA", "weighted accuracy: the share of clips that are right"),
+    ("macro_f1", "Macro F1", "the mean of the classes’ F1 scores"),
 )
 _POOLERS = {
     "sap": "statistical attentive (sap)",
@@ -17,7 +17,7 @@ _POOLERS = {
     "qkv": "multi-head query-key-value (qkv)",
 }
 _PROTOCOLS = {
-    "split-column": "Train, validation and test clips are those of the corpus’s own split.",
+    "split-column": "The test clips are those of the corpus’s own split.",
     "fold-column": "Tested on fold {fold} of the corpus’s own folds, trained on the others.",
     "speaker-disjoint-random": (
         "Parts drawn at random by speaker: no speaker of the test clips was heard in training."
@@ -53,14 +53,14 @@ def head_section(name: str, metrics: dict[str, Any], epochs: int) -> str:
 def _score(metrics: dict[str, Any], name: str, title: str, meaning: str) -> str:
     interval = metrics["ci95"][name]
     chance = 1 / len(metrics["labels"]) if name == "ua" else None
-    by_chance = "" if chance is None else f"; by chance {percent(chance)}"
+    by_chance = "" if chance is None else f"<span>chance {percent(chance)}</span>"
     low, high = (f"{100 * end:.1f}" for end in interval)
     return f"""<div class="score">
 <h2>{text(title)}</h2>
 <div class="value" data-score="{name}">{percent(metrics[name])}</div>
 {score_strip(metrics[name], interval, chance)}
-<p class="range">{low} to {high}</p>
-<p>{text(meaning)}{by_chance}</p>
+<p class="range"><b>{low} to {high}</b>{by_chance}</p>
+<p>{text(meaning)}</p>
 </div>"""
 
 
@@ -69,15 +69,16 @@ def _interval_note(interval: dict[str, Any]) -> str:
     told = f"The ranges are 95{NARROW_SPACE}% intervals, found by resampling the test {unit}s"
     if interval["unit"] == "clip":
         told += "; clips of one speaker are alike, so for new speakers they are too narrow"
-    return f"{told}. They are this model’s: another seed or training set would widen them."
+    return (
+        f"{told}. They are for this trained model; another seed or training set would widen them."
+    )
 
 
 def describe_protocol(protocol: str) -> str:
     """Say in words how the parts were made; a protocol that is not known stays as it is."""
-    base, overlaps, _ = protocol.partition("+speaker-overlap")
-    kind, _, detail = base.partition(":")
-    told = _PROTOCOLS.get(kind, f"Parts made by {base}.").replace("{fold}", detail)
-    return f"{told} Parts share speakers." if overlaps else told
+    base = protocol.removesuffix("+speaker-overlap")  # which the notice tells
+    kind, _, fold = base.partition(":")
+    return _PROTOCOLS.get(kind, f"Parts made by {base}.").replace("{fold}", fold)
 
 
 def _notice(metrics: dict[str, Any]) -> str:
@@ -88,7 +89,7 @@ def _notice(metrics: dict[str, Any]) -> str:
     if metrics["speaker_overlap"]:
         return (
             '<div class="notice warning" role="note"><strong>Parts share speakers.</strong> These '
-            f"scores do not tell how well speakers are recognised that were never heard.{listed}"
+            f"scores say little about speakers that the model has never heard.{listed}"
             "</div>"
         )
     return f'<div class="notice" role="note"><strong>About the split</strong>{listed}</div>'
@@ -121,7 +122,7 @@ def _facts(metrics: dict[str, Any], epochs: int) -> str:
 
 def describe_seconds(seconds: float) -> str:
     """``83.4`` to ``1 min 23 s``."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

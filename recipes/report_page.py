@@ -72,7 +72,7 @@ h1 { font-size: 1.75rem; line-height: 1.2; font-weight: 600; margin: 0; text-wra
 h2 { font-size: 1.125rem; font-weight: 600; margin: 0 0 .25rem; }
 p { margin: 0; max-width: 46rem; }
 .kind { color: var(--muted); font-size: .875rem; margin-bottom: .25rem; }
-.lead { color: var(--muted); font-size: .9375rem; margin-bottom: 1rem; }
+.lead { color: var(--muted); font-size: .9375rem; margin: .25rem 0 1rem; }
 section { margin-top: 2.75rem; }
 code, .mono {
   font: .875em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
@@ -88,7 +88,8 @@ code, .mono {
 .score .value small { font-size: .55em; font-weight: 400; color: var(--muted); }
 .score svg { margin: .375rem 0 .25rem; }
 .score p { font-size: .8125rem; line-height: 1.45; color: var(--muted); }
-.score .range { color: var(--ink); }
+.score .range { display: flex; justify-content: space-between; gap: 0 1rem; flex-wrap: wrap; }
+.score .range b { color: var(--ink); font-weight: 400; }
 
 .notice {
   border: 1px solid var(--rule); border-left: 4px solid var(--muted); border-radius: 6px;
@@ -109,6 +110,8 @@ svg { display: block; width: 100%; overflow: visible; }
 
 .pair { display: flex; flex-wrap: wrap; gap: 0 4rem; }
 .pair > section { max-width: 100%; }
+.pair > #confusion { min-width: min(100%, 20rem); }
+.pair > #confusion > .lead { width: 0; min-width: 100%; }  /* the matrix sets the width */
 .pair > #recall { flex: 1 1 28rem; }
 .track { fill: var(--track); }
 .blue { fill: rgb(var(--blue)); stroke: none; }
@@ -141,7 +144,9 @@ figcaption b { color: var(--ink); font-weight: 600; }
 .chart polyline.orange { stroke: rgb(var(--orange)); }
 .chart circle.blue { fill: rgb(var(--blue)); }
 .chart circle.orange { fill: rgb(var(--orange)); }
-.chart circle.ring { stroke: var(--page); stroke-width: 2; }
+.chart circle.ring { fill: none; stroke-width: 2; }
+.chart circle.ring.blue { stroke: rgb(var(--blue)); }
+.chart circle.ring.orange { stroke: rgb(var(--orange)); }
 .chart .target { fill: transparent; }
 
 table { border-collapse: collapse; font-size: .9375rem; }
@@ -154,6 +159,7 @@ thead th { font-size: .8125rem; color: var(--muted); vertical-align: bottom; }
 .list tr > :first-child { padding-left: 0; }
 .list tr > :last-child { padding-right: 0; }
 .recall td { vertical-align: middle; }
+.recall.dense td, .recall.dense th { padding-top: .125rem; padding-bottom: .125rem; }
 .recall .name { width: 24%; min-width: 6rem; font-weight: 400; }
 .recall .bar { width: 56%; }
 .mistakes .clip { width: 50%; }
@@ -162,7 +168,7 @@ thead th { font-size: .8125rem; color: var(--muted); vertical-align: bottom; }
 .scroll { overflow: auto; max-width: 100%; padding-bottom: .25rem; }
 .scroll:focus-visible, summary:focus-visible { outline: 2px solid rgb(var(--blue)); }
 .scroll.tall { max-height: min(85vh, 56rem); border: 1px solid var(--rule); border-radius: 6px; }
-.matrix { border-collapse: separate; border-spacing: 2px; overflow-wrap: normal; }
+.matrix { border-collapse: separate; border-spacing: 2px; width: max-content; }
 .matrix td {
   min-width: 4.5rem; height: 3.25rem; padding: .25rem .375rem; text-align: center;
   border-radius: 4px; line-height: 1.2; background: rgb(var(--tone) / var(--strength));
@@ -172,27 +178,30 @@ thead th { font-size: .8125rem; color: var(--muted); vertical-align: bottom; }
 .matrix td.zero { color: var(--muted); }
 .matrix td small { display: block; font-size: .75rem; white-space: nowrap; opacity: .85; }
 .matrix td.total { background: none; color: var(--muted); text-align: end; }
-.matrix th[scope=row] {
-  position: sticky; left: 0; z-index: 1; background: var(--page); max-width: 14rem;
-  padding: 0 .75rem 0 0; font-weight: 400; overflow-wrap: anywhere; line-height: 1.25;
+.matrix th {
+  position: sticky; z-index: 1; background: var(--page); padding: .25rem .375rem;
+  color: var(--ink); font-weight: 400; line-height: 1.25;
 }
-.matrix thead th {
-  position: sticky; top: 0; z-index: 1; background: var(--page); color: var(--ink);
-  padding: .25rem .375rem; text-align: center; max-width: 7.5rem; font-weight: 400;
-  overflow-wrap: anywhere; line-height: 1.25;
-}
-.matrix thead td, .matrix thead th:first-child { left: 0; z-index: 2; }
-.matrix thead th:first-child { text-align: start; color: var(--muted); padding-left: 0; }
-.matrix thead th.total { color: var(--muted); text-align: end; }
-.matrix .upright {
-  display: inline-block; writing-mode: vertical-rl; max-height: 11rem; text-align: end;
+.matrix th[scope=row] { left: 0; padding: 0 .75rem 0 0; }
+.matrix thead th { top: 0; text-align: center; }
+.matrix thead th:first-child { left: 0; z-index: 2; text-align: start; padding-left: 0; }
+.matrix thead th:first-child, .matrix thead th.total { color: var(--muted); }
+.matrix thead th.total { text-align: end; }
+.matrix bdi { display: block; max-width: 14rem; overflow-wrap: anywhere; }
+.matrix thead bdi { max-width: 7.5rem; margin: 0 auto; }
+.matrix thead bdi.upright {
+  writing-mode: vertical-rl; max-height: 12rem; text-align: end; line-height: 1.5;
   overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
 }
 .matrix.dense { font-size: .75rem; border-spacing: 1px; }
-.matrix.dense td { min-width: 2.5rem; height: 2.25rem; padding: 0 .125rem; border-radius: 2px; }
+.matrix.dense td { min-width: 2.5rem; height: 2.25rem; padding: 0 .25rem; border-radius: 2px; }
+.matrix.dense td.zero { opacity: .6; }
 .matrix.dense td small { font-size: .625rem; }
-.matrix.dense th[scope=row] { padding-left: .5rem; font-size: .8125rem; }
-.matrix.dense thead th:first-child { padding-left: .5rem; }
+.matrix.dense th { font-size: .8125rem; }
+.matrix.dense th:first-child { padding-left: .5rem; }
+.matrix.dense th[scope=row] bdi {
+  max-width: 12rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
+}
 
 details { border: 1px solid var(--rule); border-radius: 8px; background: var(--surface); }
 summary { cursor: pointer; padding: .75rem 1.125rem; font-weight: 600; }
@@ -218,9 +227,19 @@ details p { font-size: .875rem; }
   .score:not(:first-child) .value { font-size: 1.75rem; }
   dl.facts { grid-template-columns: 1fr 1fr; gap: .75rem 1rem; }
   .chart text { font-size: 14px; }
-  .matrix td { min-width: 3.5rem; }
-  .matrix th[scope=row] { max-width: 6.5rem; font-size: .8125rem; padding-right: .5rem; }
+  .matrix td { min-width: 3.25rem; }
+  .matrix .corner { display: block; max-width: 4.5rem; }
+  .matrix th { font-size: .8125rem; }
+  .matrix th[scope=row] { padding-right: .5rem; }
+  .matrix bdi, .matrix.dense th[scope=row] bdi { max-width: 6.5rem; }
+  .matrix thead bdi { max-width: 5rem; }
   .list { font-size: .875rem; }
+  .mistakes tr {
+    display: grid; grid-template-columns: 1fr 1fr 4.75rem 4.75rem; gap: 0 .5rem;
+    padding: .4375rem 0; border-bottom: 1px solid var(--rule);
+  }
+  .mistakes td, .mistakes th { padding: 0; border: none; }
+  .mistakes .clip { grid-column: 1 / -1; width: auto; }
   .recall .name { width: 34%; }
   .recall .bar { width: 36%; }
 }

@@ -9,7 +9,7 @@ from voxadapt.recipes.report_figures import share_bar
 from voxadapt.recipes.report_page import NARROW_SPACE, percent, text
 
 _DENSE_CLASSES = 10  # more classes than this get small cells, and a matrix that scrolls in its box
-_UPRIGHT_LENGTH = 12  # column heads longer than this are set upright beside many others
+_LEVEL_CLASSES, _LEVEL_LENGTH = 6, 12  # column heads stay level while either is kept
 _FULL_STRENGTH = 0.7  # of a cell's colour: the page's ink stays readable on it
 
 
@@ -24,8 +24,8 @@ def confusion_table(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
         confusion: ``C`` rows (true) of ``C`` counts (predicted).
     """
     dense = len(labels) > _DENSE_CLASSES
-    upright = dense or (len(labels) > 4 and max(map(len, labels)) > _UPRIGHT_LENGTH)
-    heads = "".join(_column_head(label, upright) for label in labels)
+    upright = len(labels) > _LEVEL_CLASSES and max(map(len, labels)) > _LEVEL_LENGTH
+    heads = "".join(_column_head(label, upright or dense) for label in labels)
     rows = "\n".join(
         _matrix_row(label, number, counts, labels)
         for number, (label, counts) in enumerate(zip(labels, confusion, strict=True))
@@ -33,7 +33,8 @@ def confusion_table(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -
     return f"""<div class="scroll{" tall" if dense else ""}" role="region" tabindex="0"
  aria-label="Confusion matrix">
 <table class="matrix{" dense" if dense else ""}">
-<thead><tr><th>true \\ predicted</th>{heads}<th class="total" scope="col">clips</th></tr></thead>
+<thead><tr><th><span class="corner">true \\ predicted</span></th>{heads}
+<th class="total" scope="col">clips</th></tr></thead>
 <tbody>
 {rows}
 </tbody>
@@ -59,7 +60,7 @@ def _matrix_row(label: str, row: int, counts: Sequence[int], labels: Sequence[st
             f'<td class="{kind}" style="--strength:{_FULL_STRENGTH * share**0.65:.2f}" '
             f'title="{text(told)}">{count}{below}</td>'
         )
-    head = f'<th scope="row"><bdi>{text(label)}</bdi></th>'
+    head = f'<th scope="row" title="{text(label)}"><bdi>{text(label)}</bdi></th>'
     return f'<tr>{head}{"".join(cells)}<td class="total">{total}</td></tr>'
 
 
@@ -88,7 +89,8 @@ def recall_table(
             f'<td class="number">{"–" if share is None else percent(share)}</td>'
             f'<td class="number faint">{confusion[row][row]} of {total}</td></tr>'
         )
-    return f"""<table class="list recall">
+    dense = " dense" if len(labels) > _DENSE_CLASSES else ""
+    return f"""<table class="list recall{dense}">
 <thead><tr><th class="name" scope="col">class</th><th class="bar" scope="col"></th>
 <th class="number" scope="col">recall</th><th class="number" scope="col">right</th></tr></thead>
 <tbody>

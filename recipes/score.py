@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from accelerate import Accelerator
 
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.recipes.command_line import UsageError, parse, run_command
@@ -28,6 +27,7 @@ from voxadapt.recipes.metrics import (
 )
 from voxadapt.recipes.options import FEATURES, CorpusOptions
 from voxadapt.recipes.prepare import prepare_features, read_clips
+from voxadapt.recipes.process_group import join_processes
 from voxadapt.recipes.run_folder import versions, write_json
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         raise UsageError(
             f"--out {out}: is there already; nothing was overwritten. Name another file"
         )
-    accelerator = Accelerator()
+    accelerator = join_processes()
     corpus_options = CorpusOptions(
         data=options.data,
         features=options.features,

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A frozen encoder never changes: each clip goes through it once and is read from disk after."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from voxadapt.backbones.audio import AudioError, read_audio
+from voxadapt.backbones.base import Backbone
+from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.clip_keys import clip_keys, clip_seconds
+from voxadapt.recipes.corpora.errors import DataError
+from voxadapt.recipes.corpora.feature_extraction import KeyedClip, extract_shards, plan_shards
+from voxadapt.recipes.corpora.feature_shards import SPEC_FILE, FeatureStore, Place, read_places
+from voxadapt.recipes.corpora.written_aside import write_aside
+
+__all__ = ["BadClip", "FeatureStore", "extract_features"]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BadClip:
+    """A clip whose audio cannot be used.
+
+    Attributes:
+        id: The clip's id.
+        path: The audio file.
+        reason: As `AudioError.reason`: `missing`, `unreadable`, `silent`, ...
+        message: What was found, and what to do.
+    """
+
+    id: str
+    path: str
+    reason: str
+    message: str
+
+
+def extract_features(
+    clips: Sequence[Clip],
+    backbone: Backbone,
+    folder: Path,
+    *,
+    batch_seconds: float = 60.0,
+    device: str | torch.device = "cpu",
+    on_bad_audio: Literal["error", "skip"] = "error",
+    rank: int = 0,
+    world: int = 1,
+    barrier: Callable[[], None] | None = None,
+    progress: bool = True,
+) -> tuple[FeatureStore, list[int], list[BadClip]]:
+    """Return the features of all clips, running the backbone only on those not on disk yet.
+
+    Features lie under the backbone's fingerprint and the audio's content (`clip_keys`), as float16.
+    So corpora and runs share one folder, and a clip or a setting that changes is extracted anew. An
+    extraction that is killed goes on where it stopped and writes the same bytes as one that is
+    not; so do several processes, among which the shards are dealt out.
+
+    Args:
+        clips: The clips; at least one.
+        backbone: The frozen encoder; a module is moved to `device`.
+        folder: The cache; made if it is not there.
+        batch_seconds: Padded audio per batch (seconds). It bounds the memory and changes nothing
+            but the last bits.
+        device: Where the backbone runs.
+        on_bad_audio: With `error`, any clip that cannot be read is an error, after all the others
+            are done; with `skip`, such clips are left out and returned.
+        rank: This process, from 0.
+        world: The number of processes; each calls this function with the same clips.
+        barrier: Waits for all processes; required if there are several.
+        progress: Whether to show progress bars; only the first process does.
+
+    Returns:
+        The store, the indices of the clips that are in it (the store's clip `i` is
+        `clips[kept[i]]`), and the clips that are not, which are the same on all processes.
+
+    Raises:
+        DataError: Bad clips under `error`; no clip that is good; features that are not finite or
+            too large for float16; a cache folder of another kind.
+        RuntimeError: Another process did not do its part.
+        ValueError: Arguments outside of what is allowed.
+
+    Example:
+        >>> store, kept, bad = extract_features(  # doctest: +SKIP
+        ...     manifest.clips, load_backbone("fbank"), Path("runs/features")
+        ... )
+        >>> store.frames(0).shape  # doctest: +SKIP
+        (150, 160)
+    """
+    _check_arguments(clips, batch_seconds, on_bad_audio, rank, world, barrier)
+    progress = progress and rank == 0
+    features_folder = _open_folder(Path(folder), backbone)
+    keys = clip_keys(clips, progress=progress)
+    done = read_places(features_folder)
+    if any(key is not None and key not in done for key in keys):
+        shards = plan_shards(_keyed(clips, keys))[rank::world]
+        left = [[keyed for keyed in shard if keyed.key not in done] for shard in shards]
+        if isinstance(backbone, nn.Module):
+            backbone.to(device)
+        extract_shards(
+            [shard for shard in left if shard],
+            backbone,
+            features_folder,
+            batch_seconds=batch_seconds,
+            device=device,
+            progress=progress,
+        )
+    if barrier is not None:
+        barrier()
+    return _open_store(clips, keys, features_folder, backbone.spec.feature_size, on_bad_audio)
+
+
+def _check_arguments(
+    clips: Sequence[Clip],
+    batch_seconds: float,
+    on_bad_audio: str,
+    rank: int,
+    world: int,
+    barrier: Callable[[], None] | None,
+) -> None:
+    if not clips:
+        raise ValueError("clips is empty; give at least one clip.")
+    if not batch_seconds > 0:
+        raise ValueError(f"batch_seconds is {batch_seconds}; give more than 0, such as 60.")
+    if on_bad_audio not in ("error", "skip"):
+        raise ValueError(f"on_bad_audio is {on_bad_audio!r}; allowed are 'error' and 'skip'.")
+    if not 0 <= rank < world:
+        raise ValueError(f"rank is {rank} of {world} processes; it must be in 0..{world - 1}.")
+    if world > 1 and barrier is None:
+        raise ValueError(
+            f"barrier is None with {world} processes; give a function that waits for all of them."
+        )
+
+
+def _open_folder(folder: Path, backbone: Backbone) -> Path:
+    """Return the folder of this backbone's features, with its description in it."""
+    fingerprint = backbone.fingerprint()
+    features_folder = folder / fingerprint[:16]
+    features_folder.mkdir(parents=True, exist_ok=True)
+    spec_file = features_folder / SPEC_FILE
+    if not spec_file.exists():
+        spec = {
+            "format": _FORMAT,
+            "fingerprint": fingerprint,
+            "config": backbone.config(),
+            "feature_size": backbone.spec.feature_size,
+            "frame_rate": backbone.spec.frame_rate,
+        }
+        text = json.dumps(spec, indent=2).encode()
+        write_aside(spec_file, lambda stream: stream.write(text))
+    try:
+        found = json.loads(spec_file.read_bytes())
+        matches = found["format"] == _FORMAT and found["fingerprint"] == fingerprint
+    except (ValueError, KeyError, TypeError):
+        matches = False
+    if not matches:
+        raise DataError(
+            f"{spec_file} does not describe format {_FORMAT} of the backbone {fingerprint}; delete "
+            "the folder it lies in to extract these features again, or give another cache folder."
+        )
+    return features_folder
+
+
+def _keyed(clips: Sequence[Clip], keys: Sequence[str | None]) -> list[KeyedClip]:
+    """Return each key once: clips with the same audio share their features."""
+    first: dict[str, Clip] = {}
+    for clip, key in zip(clips, keys, strict=True):
+        if key is not None:
+            first.setdefault(key, clip)
+    return [KeyedClip(key, clip, clip_seconds(clip)) for key, clip in first.items()]
+
+
+def _open_store(
+    clips: Sequence[Clip],
+    keys: Sequence[str | None],
+    features_folder: Path,
+    feature_size: int,
+    on_bad_audio: str,
+) -> tuple[FeatureStore, list[int], list[BadClip]]:
+    places = read_places(features_folder)
+    kept: list[int] = []
+    found: list[Place] = []
+    bad: list[BadClip] = []
+    for index, (clip, key) in enumerate(zip(clips, keys, strict=True)):
+        place = None if key is None else places.get(key)
+        if place is None:
+            bad.append(_why_bad(clip))
+        else:
+            kept.append(index)
+            found.append(place)
+    if bad and (on_bad_audio == "error" or not kept):
+        raise _bad_audio_error(bad, len(clips))
+    return FeatureStore(features_folder, found, feature_size), kept, bad
+
+
+def _why_bad(clip: Clip) -> BadClip:
+    """Ask a clip that has no features why.
+
+    Every process asks by itself, so all have the same list without sending one another anything.
+    """
+    try:
+        read_audio(clip.path, start=clip.start, end=clip.end)
+    except AudioError as error:
+        return BadClip(clip.id, str(clip.path), error.reason, str(error))
+    raise RuntimeError(
+        f"clip {clip.id!r} ({clip.path}) has no features although its audio can be read: another "
+        "process stopped, or the file changed meanwhile. Start again; what is done is kept."
+    )
+
+
+def _bad_audio_error(bad: Sequence[BadClip], clips: int) -> DataError:
+    reasons = Counter(clip.reason for clip in bad).most_common()
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
+    way_out = (
+        "No clip is left; see whether the manifest belongs to this audio"
+        if len(bad) == clips
+        else "Repair them, or leave them out by --on-bad-audio skip"
+    )
+    return DataError(
+        f"the audio of {len(bad):,} of {clips:,} clips cannot be used ({counts}). {way_out}:",
+        [f"{clip.id}: {clip.message}" for clip in bad],
+    )

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a split must not do, whoever made it."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.errors import some_of
+
+Parts = Mapping[str, Sequence[int]]
+"""Indices of the clips by the name of the part: train, valid, test."""
+
+
+def part_problems(clips: Sequence[Clip], parts: Parts, *, need_test: bool) -> list[str]:
+    """Return why nothing could be learnt or measured on these parts, one sentence each.
+
+    Args:
+        clips: All clips of the corpus.
+        parts: The split.
+        need_test: Whether the test part may not be empty.
+    """
+    problems = [
+        f"{name} has no clip; {_WAYS_OUT[name]}"
+        for name, indices in parts.items()
+        if not indices and (need_test or name != "test")
+    ]
+    trained = {clips[index].label for index in parts["train"]}
+    if len(trained) == 1:
+        problems.append(
+            f"every clip of train has the label {next(iter(trained))!r}; at least two classes must "
+            "be in train"
+        )
+    for name in ("valid", "test") if trained else ():
+        labels = Counter(clips[index].label for index in parts[name])
+        problems.extend(
+            f"label {label!r} is in {name} ({count} clips) but never in train, so it cannot be "
+            "learnt; correct the label, or leave its clips out, or move some to train"
+            for label, count in labels.items()
+            if label not in trained
+        )
+    return [*problems, *_shared_audio(clips, parts)]
+
+
+def shared_speakers(clips: Sequence[Clip], parts: Parts) -> list[str]:
+    """Return, for each two parts that share known speakers, one sentence that says who.
+
+    Args:
+        clips: All clips of the corpus.
+        parts: The split.
+    """
+    speakers = {
+        name: {clips[index].speaker for index in indices} - {None}
+        for name, indices in parts.items()
+    }
+    found = []
+    for one, other in combinations(parts, 2):
+        shared = sorted(str(speaker) for speaker in speakers[one] & speakers[other])
+        if shared:
+            found.append(
+                f"{len(shared)} of the {len(speakers[other])} speakers of {other} are also in "
+                f"{one}: {some_of(shared)}"
+            )
+    return found
+
+
+def _shared_audio(clips: Sequence[Clip], parts: Parts) -> Iterator[str]:
+    """The same stretch of a file in two parts: one of them has been seen before it is scored."""
+    audio = {
+        name: {(clips[index].path, clips[index].start, clips[index].end): index for index in part}
+        for name, part in parts.items()
+    }
+    for one, other in combinations(parts, 2):
+        shared = sorted(clips[audio[one][key]].id for key in audio[one].keys() & audio[other])
+        if shared:
+            yield (
+                f"{one} and {other} have the same audio, {len(shared)} times: {some_of(shared)}; "
+                "list each piece of audio once"
+            )
+
+
+_WAYS_OUT = {
+    "train": "give the split train to some, or leave out the column to have a split drawn",
+    "valid": "there are too few clips to take some from train: two of a label are needed",
+    "test": "give the split test to some, or leave out the column to have a split drawn",
+}

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+
+from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.split_checks import part_problems, shared_speakers
+
+
+def clip(name, label="a", speaker=None, start=None):
+    return Clip(id=name, path=Path(f"{name[0]}.wav"), label=label, speaker=speaker, start=start)
+
+
+CLIPS = [clip("p", "a"), clip("q", "b"), clip("r", "a"), clip("s", "b"), clip("t", "c")]
+
+
+def test_good_parts_have_no_problem():
+    parts = {"train": [0, 1], "valid": [2], "test": [3]}
+    assert part_problems(CLIPS, parts, need_test=True) == []
+    assert shared_speakers(CLIPS, parts) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "test", "message"),
+    [
+        ([], [0], [1], "train has no clip"),
+        ([0, 1], [], [2], "valid has no clip"),
+        ([0, 1], [2], [], "test has no clip"),
+        ([0, 2], [], [], "every clip of train has the label 'a'"),
+        ([0, 1], [2], [4], "label 'c' is in test (1 clips) but never in train"),
+        ([0, 1], [4], [2], "label 'c' is in valid"),
+    ],
+)
+def test_problems(train, valid, test, message):
+    parts = {"train": train, "valid": valid, "test": test}
+    assert any(message in problem for problem in part_problems(CLIPS, parts, need_test=True))
+
+
+def test_test_part_may_be_empty_where_not_needed():
+    assert part_problems(CLIPS, {"train": [0, 1], "valid": [2], "test": []}, need_test=False) == []
+
+
+def test_same_audio_in_two_parts():
+    clips = [clip("p1"), clip("q", "b"), clip("p2"), clip("r")]
+    (problem,) = part_problems(clips, {"train": [0, 1], "valid": [3], "test": [2]}, need_test=True)
+    assert "train and test have the same audio" in problem
+    assert "'p1'" in problem
+    # Another segment of the same file is other audio.
+    clips[2] = clip("p2", start=3.0)
+    assert not part_problems(clips, {"train": [0, 1], "valid": [3], "test": [2]}, need_test=True)
+
+
+def test_shared_speakers_are_counted_per_pair_and_unknown_ones_are_not_shared():
+    speakers = ["s1", "s2", "s1", None, "s2", "s3", None]
+    clips = [clip(f"{index}", speaker=speaker) for index, speaker in enumerate(speakers)]
+    found = shared_speakers(clips, {"train": [0, 1, 6], "valid": [2, 3], "test": [4, 5]})
+    assert found == [
+        "1 of the 1 speakers of valid are also in train: 's1'",
+        "1 of the 2 speakers of test are also in train: 's2'",
+    ]
