@@ -66,7 +66,7 @@ def fit_codebook(
     initial: Tensor | None = None,
     iterations: int = 20,
 ) -> CodebookFit:
-    """Fit centroids by k-means (faiss) on every frame given, without silent subsampling.
+    """Fit centroids by k-means++ (faiss) on every frame given, without silent subsampling.
 
     Started from ``initial`` (the last centroids), ids keep their meaning as the teacher moves. A
     cluster that runs empty is re-seeded by faiss from a large one.
@@ -108,6 +108,7 @@ def fit_codebook(
         seed=seed % 2**31,
         min_points_per_centroid=1,
         max_points_per_centroid=len(samples),
+        init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
     )
     start = None if initial is None else initial.detach().float().cpu().contiguous().numpy()
     kmeans.train(samples, init_centroids=start)

@@ -20,11 +20,14 @@ class CollapseThresholds:
             norm, so a healthy one stays between about 0.3 and 1.
         effective_rank: exp(entropy) of the covariance's eigenvalues (Roy and Vetterli 2007).
         perplexity: exp(entropy) of the use of prototypes or attributes.
+        sharpness: 1 - entropy / ln K of the teacher's distributions over K prototypes; 0 where each
+            is flat, which teaches nothing.
     """
 
     std: float = 0.05
     effective_rank: float = 2.0
     perplexity: float = 2.0
+    sharpness: float = 0.01
 
 
 def second_moments(frames: Tensor) -> Tensor:
@@ -66,8 +69,8 @@ def check_collapse(monitors: dict[str, float], thresholds: CollapseThresholds) -
     """Raise when a monitored value has fallen below its threshold.
 
     Args:
-        monitors: Values by name; names that end in ``_std``, ``_effective_rank`` and
-            ``_perplexity`` are looked at.
+        monitors: Values by name; names that end in ``_std``, ``_effective_rank``, ``_perplexity``
+            and ``_sharpness`` are looked at.
         thresholds: The lowest healthy values.
 
     Raises:
@@ -77,6 +80,7 @@ def check_collapse(monitors: dict[str, float], thresholds: CollapseThresholds) -
         "_std": thresholds.std,
         "_effective_rank": thresholds.effective_rank,
         "_perplexity": thresholds.perplexity,
+        "_sharpness": thresholds.sharpness,
     }
     signs = [
         f"{name} is {value:.3g} (healthy: above {limit:g})"

@@ -130,9 +130,13 @@ class Prototypes(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Map ``[N, D]`` to similarities ``[N, K]`` in -1..1."""
-        return F.linear(
-            F.normalize(self.projection(vectors), dim=-1), F.normalize(self.prototypes, dim=-1)
-        )
+        # In float32 under autocast too: the similarities are divided by temperatures far below 1,
+        # which would blow bfloat16's rounding up.
+        with torch.autocast(vectors.device.type, enabled=False):
+            return F.linear(
+                F.normalize(self.projection(vectors.float()), dim=-1),
+                F.normalize(self.prototypes, dim=-1),
+            )
 
 
 class AdapterPretrainer(nn.Module):

@@ -25,9 +25,3 @@ def one_cycle(progress: float, *, warmup: float, final: float = 0.0) -> float:
     if progress < warmup:
         return cosine(progress / warmup, 0.04, 1.0)
     return cosine((progress - warmup) / max(1.0 - warmup, 1e-9), 1.0, final)
-
-
-def linear(progress: float, start: float, end: float, until: float = 1.0) -> float:
-    """Go from ``start`` to ``end`` in a straight line over the first ``until`` of the run."""
-    share = min(max(progress / until, 0.0), 1.0) if until > 0 else 1.0
-    return start + (end - start) * share

@@ -24,7 +24,8 @@ class WAPTransformerConfig:
         layers: Transformer layers ``L``; the paper has 3.
         heads: Attention heads ``H``; must divide ``width``.
         feedforward: Inner size of the feed-forward blocks.
-        dropout: Dropout on attention weights, feed-forward and residual branches.
+        dropout: Dropout on the residual branches. There is none on attention weights, which would
+            rule out the fused attention kernels.
         position_kernel: Frames that the convolutional position embedding sees; odd.
         position_groups: Groups of that convolution; must divide ``width``.
 
@@ -124,7 +125,7 @@ class WAPTransformer(nn.Module):
         hidden_states = hidden_states + self.position(hidden_states)
 
         # [B, 1, 1, T], True = may be attended to. A clip without any real frame attends to
-        # everything instead of nothing, which would be NaN.
+        # everything instead of nothing, of which some attention kernels make NaN.
         attendable = ~padding_mask | padding_mask.all(dim=1, keepdim=True)
         attention_mask = attendable[:, None, None, :]
         pooled = torch.zeros_like(hidden_states)
@@ -245,7 +246,6 @@ class TransformerLayer(nn.Module):
             self.attention_norm(hidden_states), attention_mask
         )
         inner = F.gelu(self.feedforward_input(self.feedforward_norm(hidden_states)))
-        inner = F.dropout(inner, self.dropout, self.training)
         output = self.feedforward_output(inner)
         return hidden_states + F.dropout(output, self.dropout, self.training)
 
@@ -258,7 +258,6 @@ class TransformerLayer(nn.Module):
             key,
             value,
             attn_mask=attention_mask,
-            dropout_p=self.dropout if self.training else 0.0,
         )
         output = self.attention_output(rearrange(attended, "B H T D -> B T (H D)"))
         return F.dropout(output, self.dropout, self.training)

@@ -108,5 +108,9 @@ def build_adapter(
         size = dataclasses.asdict(options.size) | {"dropout": options.adapter_dropout}
         adapter = WAPTransformer(WAPTransformerConfig(input_size=feature_size, **size))
         adapter.standardize.set_statistics(*statistics)
-        return adapter
-    return WAPTransformer.from_pretrained(choice, dropout=options.adapter_dropout)
+    else:
+        adapter = WAPTransformer.from_pretrained(choice, dropout=options.adapter_dropout)
+    # Nothing is hidden from the adapter here, and DistributedDataParallel stops at a parameter that
+    # waits for a gradient and gets none.
+    adapter.mask_embedding.requires_grad_(False)
+    return adapter

@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 
 from voxadapt.adapters import WAPTransformer
+from voxadapt.recipes.corpora.written_aside import write_aside
 from voxadapt.recipes.prepare import hours
 from voxadapt.recipes.pretrain_options import PretrainOptions
 from voxadapt.recipes.pretraining_state import PretrainingRun
@@ -17,7 +18,7 @@ def save_adapter(run: PretrainingRun) -> Path:
     Returns:
         ``out/adapter``.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     options, pretrainer = run.options, run.pretrainer
     branch = pretrainer.teacher if options.export == "teacher" else pretrainer.student
@@ -37,11 +38,11 @@ def save_adapter(run: PretrainingRun) -> Path:
     if options.objectives.local_attributes:
         from_teacher = bool(pretrainer.attributes_from_teacher)
         codebook = pretrainer.teacher_codebook if from_teacher else pretrainer.input_codebook
-        save_file(
+        content = save(
             {"centroids": codebook.centroids.cpu().contiguous()},
-            folder / "codebook.safetensors",
             metadata={"frames": "teacher" if from_teacher else "input"},
         )
+        write_aside(folder / "codebook.safetensors", lambda file: file.write(content))
     (folder / "README.md").write_text(model_card(adapter, options), encoding="utf-8")
     write_json(run.out / "log.json", run.progress.log)
     return folder

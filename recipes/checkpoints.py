@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training checkpoints: one file, written aside and renamed, so that it is whole or not there."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from voxadapt.recipes.command_line import UsageError
+from voxadapt.recipes.corpora.written_aside import write_aside
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -22,16 +22,10 @@ def save_checkpoint(out: Path, state: dict[str, Any]) -> None:
     Raises:
         UsageError: The disk refuses; the last checkpoint stays as it was.
     """
-    aside = out / f".{CHECKPOINT_FILE}.{os.getpid()}"
     try:
-        with open(aside, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, out / CHECKPOINT_FILE)
+        write_aside(out / CHECKPOINT_FILE, lambda file: torch.save(state, file))
     # torch reports a full disk as a RuntimeError of its own zip writer
     except (OSError, RuntimeError) as error:
-        aside.unlink(missing_ok=True)
         raise UsageError(
             f"{out / CHECKPOINT_FILE}: cannot be written ({error}). The last good checkpoint "
             "stays; make room and go on with --resume"

@@ -12,16 +12,19 @@ import logging
 import os
 import re
 import sys
+import time
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import docstring_parser
-from jsonargparse import ActionConfigFile, ActionYesNo, ArgumentParser
+import torch
+from jsonargparse import ActionYesNo, ArgumentParser
 
 from voxadapt.adapters.monitors import CollapseError
 from voxadapt.adapters.saving import AdapterFolderError
 from voxadapt.backbones import AudioError, BackboneError
+from voxadapt.recipes.config_file import ConfigFile
 from voxadapt.recipes.corpora.errors import DataError
 
 Config = TypeVar("Config")
@@ -33,15 +36,27 @@ class UsageError(ValueError):
 
 # What a user can put right. Anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (UsageError, DataError, AudioError, BackboneError, AdapterFolderError, CollapseError)
+# Seconds; `torchrun` looks after its processes every 0.1 s.
+OTHERS_WAIT = 3.0
 
 
 class RecipeParser(ArgumentParser):
-    """A parser whose errors are one message, with the closest allowed word, and exit code 2."""
+    """A parser whose errors are one message, with the closest allowed word, and exit code 2.
+
+    Attributes:
+        config_class: The dataclass that it fills.
+    """
+
+    config_class: type
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the message and leave with code 2."""
         message = re.sub(r"\s+", " ", message).strip(" .")
-        message = re.sub(r"Parser key \"?'?([\w.]+)'?\"?: ?", r"--\1: ", message)
+        message = re.sub(
+            r"Parser key [\"']?([\w.]+)[\"']?( element \d+)?: ?",
+            lambda match: f"{flag(match[1])}{match[2] or ''}: ",
+            message,
+        )
         message = re.sub(
             r"Expected a typing\.Literal\[(.*?)\]\. Got value: (\S+)",
             lambda match: f"found {match[2]!r}, allowed: {match[1]}",
@@ -51,12 +66,18 @@ class RecipeParser(ArgumentParser):
             r"Expected an? <class '(\w+)'>\. Got value: (.+)", r"found '\2', expected \1", message
         )
         message = re.sub(
-            r"Does not validate against any of the Union subtypes.*Given value: (.+)",
-            r"found '\1', which has the wrong type",
+            r"Does not validate against any of the Union subtypes Subtypes: \[(.*?)\] .*"
+            r"Given value type: <class '(\w+)'> Given value: (.+)",
+            lambda match: (
+                f"found {match[3]} ({match[2]}), expected "
+                + " or ".join(re.findall(r"<class '(?!NoneType)(\w+)'>", match[1]))
+                + ("; in YAML, write text in quotes" if "'str'" in match[1] else "")
+            ),
             message,
         )
-        hint = closest_word(message, self._known_words())
-        print(f"{self.prog}: error: {message}.{hint} See {self.prog} --help", file=sys.stderr)
+        if not message.endswith("?"):
+            message += "." + closest_word(message, self._known_words())
+        print(f"{self.prog}: error: {message} See {self.prog} --help", file=sys.stderr)
         raise SystemExit(2)
 
     def _known_words(self) -> list[str]:
@@ -65,6 +86,11 @@ class RecipeParser(ArgumentParser):
             words += [option.lstrip("-") for option in action.option_strings]
             words += [str(choice) for choice in getattr(action, "allowed", [])]
         return words
+
+
+def flag(name: str) -> str:
+    """The flag of a field; options inside a group keep their underscores."""
+    return "--" + (name if "." in name else name.replace("_", "-"))
 
 
 def closest_word(message: str, known: Iterable[str]) -> str:
@@ -107,10 +133,11 @@ def build_parser(config_class: type, *, prog: str, positionals: Sequence[str] = 
     description = "\n\n".join(
         part for part in (documentation.short_description, documentation.long_description) if part
     )
-    parser = RecipeParser(prog=prog, description=description)
+    parser = RecipeParser(prog=prog, description=description, allow_abbrev=False)
+    parser.config_class = config_class
     parser.add_argument(
         "--config",
-        action=ActionConfigFile,
+        action=ConfigFile,
         metavar="FILE.yaml",
         help="Options from a YAML file, by name; the command line overrides them.",
     )
@@ -120,7 +147,6 @@ def build_parser(config_class: type, *, prog: str, positionals: Sequence[str] = 
         if dataclasses.is_dataclass(hint):
             parser.add_class_arguments(hint, field.name)
             continue
-        flag = "--" + field.name.replace("_", "-")
         default = (
             field.default_factory()
             if field.default_factory is not dataclasses.MISSING
@@ -133,10 +159,11 @@ def build_parser(config_class: type, *, prog: str, positionals: Sequence[str] = 
             else:
                 parser.add_argument(field.name, type=hint, help=text)
         elif hint is bool:
-            parser.add_argument(flag, action=ActionYesNo, default=default, help=text)
+            yes_or_no = ActionYesNo(no_prefix="no-")
+            parser.add_argument(flag(field.name), action=yes_or_no, default=default, help=text)
         elif typing.get_origin(hint) is list:
             parser.add_argument(
-                flag,
+                flag(field.name),
                 nargs="+",
                 type=typing.get_args(hint)[0],
                 default=default,
@@ -144,7 +171,7 @@ def build_parser(config_class: type, *, prog: str, positionals: Sequence[str] = 
                 metavar=field.name.upper(),
             )
         else:
-            parser.add_argument(flag, type=hint, default=default, help=text)
+            parser.add_argument(flag(field.name), type=hint, default=default, help=text)
     return parser
 
 
@@ -177,13 +204,18 @@ def run_command(
     try:
         main(argv)
     except USER_ERRORS as error:
-        if first:
-            print(f"error: {error}", file=sys.stderr)
+        if not first:
+            # Where the first process fails too, the launcher ends this one before it repeats it.
+            time.sleep(OTHERS_WAIT)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(
-            "interrupted; the same command with --resume goes on from the last checkpoint",
+            "interrupted; a training goes on from its last checkpoint with the same command and "
+            "--resume",
             file=sys.stderr,
         )
         return 130
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     return 0

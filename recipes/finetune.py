@@ -7,6 +7,7 @@ Without ``--data`` it runs on a small demo corpus that it makes itself.
 """
 
 import dataclasses
+import json
 import logging
 import shutil
 import sys
@@ -37,10 +38,16 @@ from voxadapt.recipes.metrics import (
     classification_metrics,
     expected_calibration_error,
 )
-from voxadapt.recipes.prepare import PreparedCorpus, build_backbone, prepare_features, read_clips
+from voxadapt.recipes.prepare import (
+    BAD_AUDIO_FILE,
+    PreparedCorpus,
+    build_backbone,
+    prepare_features,
+    read_clips,
+)
 from voxadapt.recipes.process_group import finish_log, join_processes, start_log
 from voxadapt.recipes.report import write_report
-from voxadapt.recipes.run_folder import check_out, claim_out, versions, write_json
+from voxadapt.recipes.run_folder import check_out, claim_out, read_record, versions, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +63,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     folds = chosen_folds(options, [clip.fold for clip in clips])
     for fold in folds:
         draw_splits(clips, options, options.seed, fold)
+    pooler_options(options)
     backbone = build_backbone(options)
-    choice = choose_adapter(options, backbone)
+    before = read_record(out) if options.resume else None
+    choice = (before or {}).get("adapter") or choose_adapter(options, backbone)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        claim_out(out, "finetune", config)
-    corpus = prepare_features(clips, backbone, options, accelerator, out)
+        claim_out(out, "finetune", config, adapter=choice)
+    corpus = prepare_features(clips, backbone, options, accelerator, out / BAD_AUDIO_FILE)
 
     plan = [(fold, options.seed + number) for fold in folds for number in range(options.seeds)]
     results: list[tuple[Path, dict[str, Any]]] = []
@@ -123,8 +132,8 @@ def run_once(
     """One run: train, choose the epoch, save, load back, score the test part, report."""
     started = time.perf_counter()
     if options.resume and (out / "metrics.json").exists():
-        import json
-
+        if accelerator.is_main_process:
+            write_report(out)  # it comes last: a run killed just before has none
         return dict(json.loads((out / "metrics.json").read_text(encoding="utf-8")))
     out.mkdir(parents=True, exist_ok=True)
     splits = draw_splits(corpus.clips, options, seed, fold)
@@ -160,6 +169,7 @@ def run_once(
     metrics |= {
         "fold": fold,
         "adapter": choice,
+        "left_out": len(corpus.bad),
         "parameters_trained": trained,
         "seconds": round(time.perf_counter() - started, 1),
     }
@@ -295,6 +305,7 @@ def join_runs(
             for folder, run in results
         ],
         "adapter": runs[0]["adapter"],
+        "left_out": runs[0]["left_out"],
         "parameters_trained": runs[0]["parameters_trained"],
         "seconds": round(sum(run["seconds"] for run in runs), 1),
         "speaker_overlap": any(run["speaker_overlap"] for run in runs),

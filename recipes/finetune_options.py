@@ -4,7 +4,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from voxadapt.recipes.options import FINETUNE_OUT, CorpusOptions
+from voxadapt.recipes.options import FINETUNE_OUT, CorpusOptions, require
 from voxadapt.recipes.pretrain_options import AdapterSize
 
 
@@ -24,6 +24,12 @@ class HeadOptions:
     attention_size: int | None = None
     dropout: float = 0.3
 
+    def __post_init__(self) -> None:
+        for name in ("heads", "output_size", "attention_size"):
+            size = getattr(self, name)
+            require(size is None or size >= 1, name, size, "at least 1")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
+
 
 @dataclass
 class SpecAugmentOptions:
@@ -40,6 +46,12 @@ class SpecAugmentOptions:
     time_share: float = 0.15
     feature_masks: int = 2
     feature_share: float = 0.15
+
+    def __post_init__(self) -> None:
+        for name in ("time_masks", "feature_masks"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("time_share", "feature_share"):
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
 
 
 @dataclass
@@ -65,6 +77,14 @@ class FinetuneOptimizerOptions:
     label_smoothing: float = 0.1
     averaging: float = 0.98
 
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "clip_norm"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        for name in ("adapter_factor", "weight_decay"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("warmup", "label_smoothing", "averaging"):
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
+
 
 @dataclass
 class FinetuneOptions(CorpusOptions):
@@ -88,7 +108,8 @@ class FinetuneOptions(CorpusOptions):
         epochs: Passes over the training part.
         batch_seconds: Seconds of audio, padding included, that one optimiser step sees, over all
             processes.
-        accumulate: Forward passes that a step's batch is dealt out over, to save memory.
+        passes: Forward passes that a step's clips are dealt out over, to save memory; does not
+            change the result.
         precision: `bf16` computes in half precision where the machine has it.
         resume: Go on with the run in --out.
         allow_speaker_overlap: Accept speakers that stand in more than one part; the results say so.
@@ -105,7 +126,7 @@ class FinetuneOptions(CorpusOptions):
     fold: str | None = None
     epochs: int = 30
     batch_seconds: float = 40.0
-    accumulate: int = 1
+    passes: int = 1
     precision: Literal["fp32", "bf16"] = "fp32"
     resume: bool = False
     allow_speaker_overlap: bool = False
@@ -117,11 +138,11 @@ class FinetuneOptions(CorpusOptions):
     size: AdapterSize = field(default_factory=AdapterSize)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "seeds", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name}: found {getattr(self, name)}, must be at least 1")
-        if self.batch_seconds <= 0:
-            raise ValueError(f"--batch-seconds: found {self.batch_seconds}, must be above 0")
+        for name in ("epochs", "seeds", "passes"):
+            require(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "at least 1")
+        require(self.batch_seconds > 0, "--batch-seconds", self.batch_seconds, "above 0")
+        dropout = self.adapter_dropout
+        require(0 <= dropout < 1, "--adapter-dropout", dropout, "at least 0 and below 1")
         if len(self.data) > 1:
             raise ValueError(
                 f"--data: found {len(self.data)} manifests; finetune takes one. Join them into one "

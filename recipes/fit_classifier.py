@@ -3,6 +3,7 @@
 
 import logging
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -217,22 +218,24 @@ def train_step(
         rows,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
-        accumulate=options.accumulate,
+        passes=options.passes,
         device=accelerator.device,
     )
     adapter: Adapter = accelerator.unwrap_model(wrapped).adapter
     optimizer.zero_grad()
     total = torch.zeros((), device=accelerator.device)
-    for part in parts:
+    for number, part in enumerate(parts, start=1):
         frames = augment(part, data, options, seed, state.epoch, adapter)
-        logits = wrapped(frames, part.padding_mask)
         targets = torch.from_numpy(data.targets[part.indices]).to(accelerator.device)
-        losses = F.cross_entropy(
-            logits.float(), targets, reduction="none", label_smoothing=settings.label_smoothing
-        )
-        loss = (losses * part.clip_weights).sum() / len(rows)
-        # DistributedDataParallel averages gradients over processes; the sum is wanted.
-        accelerator.backward(loss * accelerator.num_processes)
+        # Processes can differ in their number of parts, so they meet once a step.
+        with nullcontext() if number == len(parts) else accelerator.no_sync(wrapped):
+            logits = wrapped(frames, part.padding_mask)
+            losses = F.cross_entropy(
+                logits.float(), targets, reduction="none", label_smoothing=settings.label_smoothing
+            )
+            loss = (losses * part.clip_weights).sum() / len(rows)
+            # DistributedDataParallel averages gradients over processes; the sum is wanted.
+            accelerator.backward(loss * accelerator.num_processes)
         total += loss.detach()
     loss_value = float(accelerator.reduce(total))
     if not np.isfinite(loss_value):
@@ -296,8 +299,8 @@ def validate(
 def keep_best(state: FitState, entry: dict[str, float], model: nn.Module) -> None:
     """Keep these weights unless the validation part says that an earlier epoch was better.
 
-    The epoch kept is the latest whose validation UA is within one standard error of the best: with a
-    few dozen clips, a higher score at a high learning rate is mostly luck (the one-standard-error
+    The epoch kept is the latest whose validation UA is within one standard error of the best: with
+    a few dozen clips, a higher score at a high learning rate is mostly luck (the one-standard-error
     rule of Breiman et al., 1984, applied to epochs).
     """
     if not state.best_score or entry["valid_ua"] >= state.best_score[0]:

@@ -53,19 +53,39 @@ def load_shares(
     *,
     rank: int,
     world: int,
-    accumulate: int,
+    passes: int,
     device: torch.device,
 ) -> list[FrameBatch]:
-    """Read this process's parts of a global batch, one for each accumulated forward pass.
+    """Read this process's share of a global batch, dealt out over forward passes.
 
-    A global batch is what one optimiser step sees; it is dealt out over ``world × accumulate``
-    parts, so that neither number changes which clips a step learns from.
+    A global batch is what one optimiser step sees. Neither the number of processes nor the number
+    of passes changes which clips those are.
+
+    Args:
+        store: The frames.
+        batch: The clips of the global batch.
+        rank: This process, from 0.
+        world: The number of processes.
+        passes: Forward passes; clips of alike lengths go together, to save padding.
+        device: Where the frames go.
+
+    Returns:
+        One batch for each pass, at least one and at most ``passes``.
     """
-    parts = []
-    for turn in range(accumulate):
-        indices, is_filler = share_batch(batch, turn * world + rank, accumulate * world)
-        parts.append(load_batch(store, indices, device=device, is_filler=is_filler))
-    return parts
+    by_length = sorted(batch, key=lambda index: (-store.lengths[index], index))
+    share, is_filler = share_batch(by_length, rank, world)
+    return [
+        load_batch(store, part, device=device, is_filler=is_filler)
+        for part in cut_evenly(share, store.lengths[share], passes)
+    ]
+
+
+def cut_evenly(indices: list[int], lengths: np.ndarray, parts: int) -> list[list[int]]:
+    """Cut a list into at most ``parts`` runs of about the same total length, none empty."""
+    middles = np.cumsum(lengths) - lengths / 2
+    part = np.minimum((middles * parts / lengths.sum()).astype(int), parts - 1)
+    starts = np.flatnonzero(np.diff(part)) + 1
+    return [run.tolist() for run in np.split(np.asarray(indices), starts)]
 
 
 def corpus_statistics(

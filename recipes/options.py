@@ -2,12 +2,28 @@
 """Options that mean the same in every recipe."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 DEMO_CORPUS = "runs/demo_corpus"
 PRETRAIN_OUT = "runs/pretrain"
 FINETUNE_OUT = "runs/finetune"
 FEATURES = "runs/features"
+
+
+def require(holds: bool, name: str, found: Any, allowed: str) -> None:
+    """Refuse an option's value.
+
+    Args:
+        holds: Whether the value is allowed.
+        name: The option.
+        found: Its value.
+        allowed: What it must be, for the message.
+
+    Raises:
+        ValueError: It does not hold.
+    """
+    if not holds:
+        raise ValueError(f"{name}: found {found}, must be {allowed}")
 
 
 @dataclass

@@ -59,9 +59,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
             failures += 1
             continue
         shares = {label: round(value, 6) for label, value in prediction.probabilities.items()}
-        records.append(
-            {"path": str(path), "predicted": prediction.label, "probabilities": shares}
-        )
+        records.append({"path": str(path), "predicted": prediction.label, "probabilities": shares})
         if options.format == "csv":
             writer.writerow([path, prediction.label, *shares.values()])
         else:

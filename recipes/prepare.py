@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From options to clips and cached frames: what every recipe does before its own work."""
 
+import dataclasses
 import json
 import logging
 from collections.abc import Sequence
@@ -94,11 +95,17 @@ def prepare_features(
     backbone: Backbone,
     options: CorpusOptions,
     accelerator: Accelerator,
-    out: Path,
+    listing: Path | None,
 ) -> PreparedCorpus:
     """Compute the frames of all clips, or find them in the cache.
 
-    With ``--on-bad-audio skip`` the clips left out are listed in ``out/bad_audio.jsonl``.
+    Args:
+        clips: The clips.
+        backbone: The frozen encoder.
+        options: Where the cache is, and what to do with bad audio.
+        accelerator: The process group, which shares the work.
+        listing: With ``--on-bad-audio skip``, the JSONL file for the clips left out; without one,
+            each is logged.
 
     Raises:
         DataError: Bad audio, unless it is to be skipped.
@@ -114,13 +121,20 @@ def prepare_features(
         barrier=accelerator.wait_for_everyone,
     )
     if bad and accelerator.is_main_process:
-        out.mkdir(parents=True, exist_ok=True)
-        with open(out / BAD_AUDIO_FILE, "w", encoding="utf-8") as file:
-            for clip in bad:
-                record = {"id": clip.id, "path": str(clip.path), "reason": clip.reason}
-                file.write(json.dumps({**record, "message": clip.message}) + "\n")
-        logger.warning("%d bad clips left out, listed in %s", len(bad), out / BAD_AUDIO_FILE)
+        list_bad_clips(bad, listing)
     return PreparedCorpus([clips[index] for index in kept], store, bad)
+
+
+def list_bad_clips(bad: Sequence[BadClip], listing: Path | None) -> None:
+    """Say which clips were left out and why."""
+    if listing is None:
+        for clip in bad:
+            logger.warning("left out: %s: %s", clip.id, clip.message)
+        return
+    listing.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(dataclasses.asdict(clip), ensure_ascii=False) for clip in bad]
+    listing.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    logger.warning("%d bad clips left out, listed in %s", len(bad), listing)
 
 
 def hours(store: FeatureStore, frame_rate: float) -> float:

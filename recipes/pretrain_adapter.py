@@ -19,10 +19,16 @@ from voxadapt.adapters import AdapterPretrainer, WAPTransformer, WAPTransformerC
 from voxadapt.recipes.adapter_folder import save_adapter
 from voxadapt.recipes.codebook_refits import refit_codebook
 from voxadapt.recipes.command_line import parse, run_command
-from voxadapt.recipes.corpora.batching import plan_batches
+from voxadapt.recipes.corpora.batching import plan_mixed_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.frame_batches import corpus_statistics
-from voxadapt.recipes.prepare import build_backbone, hours, prepare_features, read_clips
+from voxadapt.recipes.prepare import (
+    BAD_AUDIO_FILE,
+    build_backbone,
+    hours,
+    prepare_features,
+    read_clips,
+)
 from voxadapt.recipes.pretrain_options import OptimizerOptions, PretrainOptions
 from voxadapt.recipes.pretraining_state import PretrainingRun, Progress
 from voxadapt.recipes.pretraining_step import train_step
@@ -43,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         claim_out(out, "pretrain_adapter", config)
-    corpus = prepare_features(clips, backbone, options, accelerator, out)
+    corpus = prepare_features(clips, backbone, options, accelerator, out / BAD_AUDIO_FILE)
 
     torch.manual_seed(stable_seed(options.seed, "initialisation"))
     adapter = WAPTransformer(
@@ -117,7 +123,7 @@ def train(run: PretrainingRun) -> bool:
     run.model.train()
     while progress.epoch < options.epochs:
         lengths = run.corpus.store.lengths
-        batches = plan_batches(lengths, run.budget, seed=plan_seed, epoch=progress.epoch)
+        batches = plan_mixed_batches(lengths, run.budget, seed=plan_seed, epoch=progress.epoch)
         with tqdm(
             total=len(batches),
             initial=progress.batch,

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options of ``pretrain_adapter``."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from voxadapt.adapters import CollapseThresholds, ObjectivesConfig
-from voxadapt.recipes.options import PRETRAIN_OUT, CorpusOptions
+from voxadapt.adapters import CollapseThresholds, ObjectivesConfig, WAPTransformerConfig
+from voxadapt.recipes.options import PRETRAIN_OUT, CorpusOptions, require
 
 
 @dataclass
@@ -30,6 +30,9 @@ class AdapterSize:
     position_kernel: int = 15
     position_groups: int = 16
 
+    def __post_init__(self) -> None:
+        WAPTransformerConfig(**asdict(self))  # has the checks
+
 
 @dataclass
 class MaskingOptions:
@@ -42,6 +45,10 @@ class MaskingOptions:
 
     ratio: float = 0.5
     span_length: int = 8
+
+    def __post_init__(self) -> None:
+        require(0.0 < self.ratio < 1.0, "ratio", self.ratio, "above 0 and below 1")
+        require(self.span_length >= 1, "span_length", self.span_length, "at least 1")
 
 
 @dataclass
@@ -58,6 +65,13 @@ class CodebookOptions:
     refit_at: list[float] = field(default_factory=lambda: [0.0, 0.34, 0.67])
     sample_frames: int = 200_000
     iterations: int = 20
+
+    def __post_init__(self) -> None:
+        times = self.refit_at
+        rising = times == sorted(times) and times[:1] == [0.0] and times[-1] < 1.0
+        require(rising, "refit_at", times, "0.0 and then rising shares of the run, below 1")
+        require(self.sample_frames >= 1, "sample_frames", self.sample_frames, "at least 1")
+        require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
 
 
 @dataclass
@@ -80,6 +94,13 @@ class OptimizerOptions:
     ema_start: float = 0.996
     ema_end: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "clip_norm"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        for name in ("warmup", "ema_start", "ema_end"):
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
+
 
 @dataclass
 class PretrainOptions(CorpusOptions):
@@ -93,10 +114,9 @@ class PretrainOptions(CorpusOptions):
         out: The run's folder; the adapter is saved in its sub-folder `adapter`.
         seed: Seed of everything random.
         epochs: Passes over the corpus.
-        batch_seconds: Seconds of audio, padding included, that one optimiser step sees, over all
-            processes.
-        accumulate: Forward passes that a step's batch is dealt out over, to save memory; does not
-            change the result.
+        batch_seconds: Seconds of audio that one optimiser step sees, over all processes.
+        passes: Forward passes that a step's clips are dealt out over, alike lengths together; saves
+            padding and memory and does not change the result.
         precision: `bf16` computes in half precision where the machine has it.
         resume: Go on with the run in --out from its last checkpoint.
         export: Which branch becomes the adapter, the averaged `teacher` or the `student`.
@@ -111,7 +131,7 @@ class PretrainOptions(CorpusOptions):
     seed: int = 0
     epochs: int = 16
     batch_seconds: float = 60.0
-    accumulate: int = 1
+    passes: int = 3
     precision: Literal["fp32", "bf16"] = "fp32"
     resume: bool = False
     export: Literal["teacher", "student"] = "teacher"
@@ -127,12 +147,7 @@ class PretrainOptions(CorpusOptions):
     collapse: CollapseThresholds = field(default_factory=CollapseThresholds)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "accumulate", "checkpoint_steps", "log_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"--{name}: found {getattr(self, name)}, must be at least 1")
-        if self.batch_seconds <= 0:
-            raise ValueError(f"--batch-seconds: found {self.batch_seconds}, must be above 0")
-        if not self.codebook.refit_at or self.codebook.refit_at[0] != 0.0:
-            raise ValueError(
-                f"--codebook.refit_at: found {self.codebook.refit_at}, must begin with 0.0"
-            )
+        for name in ("epochs", "passes", "checkpoint_steps", "log_steps"):
+            flag = "--" + name.replace("_", "-")
+            require(getattr(self, name) >= 1, flag, getattr(self, name), "at least 1")
+        require(self.batch_seconds > 0, "--batch-seconds", self.batch_seconds, "above 0")

@@ -63,7 +63,7 @@ class PretrainingRun:
 
     @property
     def budget(self) -> int:
-        """Padded frames that one optimiser step sees, over all processes."""
+        """Frames that one optimiser step sees, over all processes."""
         return max(1, round(self.options.batch_seconds * self.backbone.spec.frame_rate))
 
     def save(self) -> None:

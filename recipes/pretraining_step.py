@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One optimiser step of pretraining over a global batch, whatever the number of processes."""
 
+import math
 from contextlib import nullcontext
 
 import torch
@@ -57,7 +58,7 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
         batch,
         rank=rank,
         world=world,
-        accumulate=options.accumulate,
+        passes=options.passes,
         device=accelerator.device,
     )
     span_masks = [draw_masks(run, part) for part in parts]
@@ -175,7 +176,7 @@ def check_finite(run: PretrainingRun, losses: dict[str, float], parts: list[Fram
 
 
 def sum_of(all_sums: list[PretrainingSums], name: str) -> Tensor:
-    """One field of the sums, added over accumulated passes."""
+    """One field of the sums, added over a step's passes."""
     return torch.stack([getattr(sums, name) for sums in all_sums]).sum(dim=0)
 
 
@@ -198,6 +199,7 @@ def health(
         found["prototype_perplexity"] = perplexity(targets)
         entropy = accelerator.reduce(sum_of(all_sums, "target_entropy"))
         found["target_entropy"] = float(entropy / counts["real"])
+        found["target_sharpness"] = 1.0 - found["target_entropy"] / math.log(objectives.prototypes)
     if objectives.local_attributes:
         size = objectives.attributes
         used = torch.stack(

@@ -45,3 +45,4 @@ def finish_log(accelerator: Accelerator) -> None:
     """Close the log; unlike ``Accelerator.end_training``, the processes stay together."""
     for tracker in accelerator.trackers:
         tracker.finish()
+    accelerator.trackers.clear()  # Accelerate would start them again with the next log

@@ -165,9 +165,9 @@ def curves_section(run: RunRecord) -> str:
     )
     return f"""<section id="training">
 <h2>Training</h2>
-<p class="lead">The epoch with the best unweighted accuracy on validation was kept. Training loss
-is measured with dropout, hidden features and smoothed labels, so it can stand above
-validation’s.</p>
+<p class="lead">The kept epoch is the latest whose unweighted accuracy on validation is within one
+standard error of the best. Training loss is measured with dropout, hidden features and smoothed
+labels, so it can stand above validation’s.</p>
 <div class="charts">
 {loss}
 {score}

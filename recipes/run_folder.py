@@ -2,13 +2,13 @@
 """The ``--out`` folder of a run: claimed once, continued only by the same run."""
 
 import json
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from voxadapt.recipes.command_line import UsageError
+from voxadapt.recipes.corpora.written_aside import UNFINISHED, write_aside
 
 RUN_FILE = "run.json"
 # Where the run writes and whether it continues do not change what it computes.
@@ -34,19 +34,20 @@ def check_out(out: str | Path, command: str, config: dict[str, Any], *, resume: 
             ``--resume``.
     """
     out = Path(out)
-    run_file = out / RUN_FILE
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file; give a folder")
-    if not run_file.exists():
-        if out.exists() and any(out.iterdir()):
+    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    names = {name for name in names if not name.endswith(UNFINISHED)}
+    found = read_record(out)
+    if found is None:
+        if names:
             raise UsageError(
                 f"--out {out}: is not empty and holds no run of voxadapt; nothing was written. "
                 "Give another folder"
             )
         return out
-    if {path.name for path in out.iterdir()} <= NOTHING_YET:
+    if not resume and names <= NOTHING_YET:
         return out
-    found = json.loads(run_file.read_text(encoding="utf-8"))
     if not resume:
         raise UsageError(
             f"--out {out}: already holds a run of {found['command']}; nothing was overwritten. Add "
@@ -64,6 +65,16 @@ def check_out(out: str | Path, command: str, config: dict[str, Any], *, resume: 
             "Resume with the options it was started with, or give another --out"
         )
     return out
+
+
+def read_record(out: Path) -> dict[str, Any] | None:
+    """What `claim_out` wrote, or None where it wrote nothing."""
+    try:
+        record = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    ours = isinstance(record, dict) and isinstance(record.get("config"), dict)
+    return record if ours and "command" in record else None
 
 
 def compare_configs(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -87,19 +98,33 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def claim_out(out: Path, command: str, config: dict[str, Any]) -> None:
-    """Make the folder and write down whose it is; call on the main process, after `check_out`."""
-    out.mkdir(parents=True, exist_ok=True)
-    record = {"command": command, "config": config, "versions": versions()}
-    write_json(out / RUN_FILE, record)
+def claim_out(out: Path, command: str, config: dict[str, Any], **settled: Any) -> None:
+    """Make the folder and write down whose it is; call on the main process, after `check_out`.
+
+    Args:
+        out: The folder.
+        command: The recipe's name.
+        config: The resolved options, JSON-able.
+        **settled: What the options left open and the run settled on; a resumed run keeps to it.
+
+    Raises:
+        UsageError: The folder cannot be made or written.
+    """
+    record = {"command": command, "config": config, **settled, "versions": versions()}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for leftover in out.glob(f"*{UNFINISHED}"):  # of a process that was killed
+            leftover.unlink()
+        write_json(out / RUN_FILE, record)
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot be written ({error}). Give another folder") from None
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON aside and rename it, so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(aside, path)
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_aside(path, lambda file: file.write(text.encode()))
 
 
 def versions() -> dict[str, str]:

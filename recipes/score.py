@@ -43,7 +43,7 @@ class ScoreOptions:
             corpus.
         split: Part to score: `train`, `valid` or `test` of the manifest's `split` column, or `all`.
         out: File for the metrics, JSON; a file beside it with the ending .predictions.jsonl holds
-            each clip's probabilities.
+            each clip's probabilities, and one with the ending .bad_audio.jsonl the clips skipped.
         label: Column that holds the true label.
         batch_seconds: Seconds of audio, padding included, in one forward pass.
         features: Folder of the feature cache.
@@ -66,10 +66,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the recipe and return the metrics."""
     options = parse(ScoreOptions, argv, prog="score.py", positionals=("run",))
     out = Path(options.out) if options.out else None
-    if out is not None and out.exists():
-        raise UsageError(
-            f"--out {out}: is there already; nothing was overwritten. Name another file"
-        )
+    predictions = out.with_suffix(".predictions.jsonl") if out is not None else None
+    for file in (out, predictions):
+        if file is not None and file.exists():
+            raise UsageError(
+                f"--out {out}: {file} is there already; nothing was overwritten. Name another file"
+            )
     accelerator = join_processes()
     corpus_options = CorpusOptions(
         data=options.data,
@@ -77,11 +79,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         on_bad_audio=options.on_bad_audio,
         allow_outside=options.allow_outside,
     )
-    clips = read_clips(corpus_options, accelerator, label=options.label)
     model = SpeechClassifier.from_pretrained(options.run)
+    clips = read_clips(corpus_options, accelerator, label=options.label)
     chosen = choose_clips(clips, options.split, model.labels)
-    folder = out.parent if out is not None else Path(".")
-    corpus = prepare_features(chosen, model.backbone, corpus_options, accelerator, folder)
+    listing = out.with_suffix(".bad_audio.jsonl") if out is not None else None
+    corpus = prepare_features(chosen, model.backbone, corpus_options, accelerator, listing)
     probabilities = classify_clips(
         model.frame_classifier.to(accelerator.device),
         corpus.store,
@@ -108,9 +110,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         *(100 * metrics[name] for name in ("ua", "wa", "macro_f1")),
         metrics["n"],
     )
-    if out is not None and accelerator.is_main_process:
+    if out is not None and predictions is not None and accelerator.is_main_process:
         write_json(out, metrics)
-        predictions = out.with_suffix(".predictions.jsonl")
         write_predictions(predictions, corpus.clips, probabilities, model.labels)
         logger.info("metrics %s, predictions %s", out, predictions)
     return metrics
@@ -124,10 +125,11 @@ def choose_clips(clips: list[Clip], split: str, labels: list[str]) -> list[Clip]
     """
     chosen = [clip for clip in clips if split == "all" or clip.split == split]
     if not chosen:
-        found = sorted({str(clip.split) for clip in clips})
+        found = sorted({clip.split for clip in clips if clip.split})
+        holds = f"its `split` column holds {found}" if found else "it has no `split` column"
         raise UsageError(
-            f"--split {split}: no clip of the manifest is in it; its `split` column holds {found}. "
-            "`--split all` scores every clip"
+            f"--split {split}: no clip of the manifest is in it; {holds}. `--split all` scores "
+            "every clip"
         )
     unknown = sorted({str(clip.label) for clip in chosen} - set(labels))
     if unknown:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .adapters.saving import (
+    CONFIG_FILE,
     AdapterFolderError,
     Extras,
     find_folder,
@@ -22,6 +23,7 @@ from .adapters.saving import (
 from .backbones import (
     SAMPLE_RATE,
     Backbone,
+    BackboneError,
     backbone_from_config,
     pad_waveforms,
     prepare_samples,
@@ -197,21 +199,30 @@ class SpeechClassifier(nn.Module):
             BackboneError: The backbone cannot be had.
         """
         folder = find_folder(name_or_path, revision=revision, token=token)
-        if not (folder / "config.json").exists() and (folder / "model").is_dir():
+        if not (folder / CONFIG_FILE).exists() and (folder / "model").is_dir():
             folder = folder / "model"
         config, tensors = load_folder(folder, cls.__name__)
-        if backbone is None:
-            backbone = backbone_from_config(config["backbone"])
-        if backbone.fingerprint() != config["backbone_fingerprint"]:
+        try:
+            if backbone is None:
+                backbone = backbone_from_config(config["backbone"])
+            expected = config["backbone_fingerprint"]
+            frame_classifier = build_frame_classifier(config["frame_classifier"])
+            model = cls(backbone, frame_classifier, config["labels"])
+        except (AdapterFolderError, BackboneError):
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise AdapterFolderError(
+                f"{folder / CONFIG_FILE}: a field is missing or wrong "
+                f"({type(error).__name__}: {error}). Save the model again, or fetch it again."
+            ) from error
+        if backbone.fingerprint() != expected:
             raise AdapterFolderError(
                 f"{folder}: was trained on the frames of another backbone than "
                 f"{backbone.spec.name} as found now (fingerprint {backbone.fingerprint()[:12]} "
-                f"instead of {config['backbone_fingerprint'][:12]}). Point `backbone` at the "
-                "weights that it was trained with."
+                f"instead of {str(expected)[:12]}). Point `backbone` at the weights that it was "
+                "trained with."
             )
-        frame_classifier = build_frame_classifier(config["frame_classifier"])
         tensors.into(frame_classifier)
-        model = cls(backbone, frame_classifier, config["labels"])
         model.extras = config.get("extras", {})
         return model.eval()
 

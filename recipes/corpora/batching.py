@@ -52,6 +52,41 @@ def plan_batches(
     return [batches[position] for position in random.permutation(len(batches))]
 
 
+def plan_mixed_batches(
+    lengths: Sequence[int] | np.ndarray, budget: int, *, seed: int, epoch: int = 0
+) -> list[list[int]]:
+    """Group clips at random into batches that hold a budget of real length.
+
+    Where statistics are taken over a batch, as self-distillation does, a batch of alike lengths is
+    a batch of one corpus or one kind of clip, and the statistics follow it. Here every batch is a
+    sample of the whole; padding is saved later, when a process deals its share out over forward
+    passes of alike lengths.
+
+    Args:
+        lengths: One positive integer a clip: frames, or samples.
+        budget: The length of a batch without padding, in the unit of `lengths`; the last clip may
+            go over it.
+        seed: Members and order are drawn from (`seed`, `epoch`).
+        epoch: The epoch, from 0.
+
+    Returns:
+        Batches of indices into `lengths`; every index exactly once.
+
+    Raises:
+        ValueError: As `plan_batches`.
+    """
+    sizes = _checked_lengths(lengths)
+    if budget < 1 or seed < 0 or epoch < 0:
+        raise ValueError(
+            f"budget is {budget}, seed {seed} and epoch {epoch}; the budget must be 1 or more, "
+            "seed and epoch 0 or more."
+        )
+    order = np.random.default_rng([seed, epoch]).permutation(len(sizes))
+    before = np.concatenate([[0], np.cumsum(sizes[order])[:-1]]) if len(order) else order
+    starts = np.flatnonzero(np.diff(before // budget, prepend=-1))
+    return [batch.tolist() for batch in np.split(order, starts[1:])] if len(order) else []
+
+
 def share_batch(batch: list[int], rank: int, world: int) -> tuple[list[int], bool]:
     """Return one process's part of a batch, which is never empty.
 

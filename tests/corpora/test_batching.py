@@ -4,7 +4,7 @@ import itertools
 import numpy as np
 import pytest
 
-from voxadapt.recipes.corpora.batching import plan_batches, share_batch
+from voxadapt.recipes.corpora.batching import plan_batches, plan_mixed_batches, share_batch
 
 
 def random_lengths(count=500, seed=0):
@@ -105,3 +105,36 @@ def test_share_of_wrong_arguments():
         share_batch([], 0, 1)
     with pytest.raises(ValueError, match=r"rank is 2 of 2"):
         share_batch([1], 2, 2)
+
+
+def test_mixed_batches_take_every_clip_once_and_hold_their_budget() -> None:
+    lengths = np.random.default_rng(5).integers(10, 300, size=701)
+    batches = plan_mixed_batches(lengths, 3000, seed=3, epoch=1)
+    assert sorted(index for batch in batches for index in batch) == list(range(701))
+    totals = [int(lengths[batch].sum()) for batch in batches]
+    assert all(2700 <= total <= 3300 for total in totals[:-1])
+
+
+def test_mixed_batches_are_a_function_of_seed_and_epoch() -> None:
+    lengths = list(range(1, 200))
+    assert plan_mixed_batches(lengths, 500, seed=1) == plan_mixed_batches(lengths, 500, seed=1)
+    assert plan_mixed_batches(lengths, 500, seed=1) != plan_mixed_batches(lengths, 500, seed=2)
+    first = plan_mixed_batches(lengths, 500, seed=1, epoch=0)
+    assert first != plan_mixed_batches(lengths, 500, seed=1, epoch=1)
+
+
+def test_mixed_batches_mix_lengths() -> None:
+    lengths = np.array([10] * 500 + [100] * 500)
+    for batch in plan_mixed_batches(lengths, 2000, seed=0)[:-1]:
+        assert {10, 100} <= set(lengths[batch].tolist())
+
+
+def test_mixed_batches_of_clips_over_the_budget() -> None:
+    assert sorted(plan_mixed_batches([50, 50, 50], 10, seed=0)) == [[0], [1], [2]]
+    assert plan_mixed_batches([], 10, seed=0) == []
+
+
+@pytest.mark.parametrize("wrong", [{"budget": 0}, {"seed": -1}, {"epoch": -1}])
+def test_mixed_batches_refuse_wrong_arguments(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        plan_mixed_batches([5], **{"budget": 10, "seed": 0, **wrong})

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``--config FILE.yaml``: its shape is checked by our own words, its values by jsonargparse."""
+
+import argparse
+import dataclasses
+import difflib
+import typing
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile
+
+
+class ConfigFile(ActionConfigFile):
+    """Reads a YAML file into a parser that knows its ``config_class``.
+
+    jsonargparse takes nothing for a number, and says of some other mistakes neither in which file
+    nor at which option they are.
+    """
+
+    def __call__(
+        self,
+        parser: Any,
+        cfg: Any,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Check the file and read its options."""
+        try:
+            check_options(read_yaml(Path(values)), parser.config_class)
+        except ValueError as error:
+            raise argparse.ArgumentError(None, f"--config {values}: {error}") from error
+        super().__call__(parser, cfg, values, option_string)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        ValueError: It is not there, or not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError("there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"is not YAML ({' '.join(str(error).split())})") from error
+
+
+def check_options(values: Any, config_class: type, prefix: str = "") -> None:
+    """Check that ``values`` has the shape of a dataclass: names, groups, lists, no missing values.
+
+    Raises:
+        ValueError: Naming the option, what was found and what is allowed.
+    """
+    if not isinstance(values, dict):
+        where = f"{prefix.rstrip('.')}: " if prefix else ""
+        raise ValueError(f"{where}found {values!r}, must be options, one `name: value` a line")
+    hints = typing.get_type_hints(config_class)
+    names = [field.name for field in dataclasses.fields(config_class)]
+    for name, value in values.items():
+        if name not in names:
+            close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.45)
+            hint = f". Did you mean {close[0]!r}?" if close else f"; allowed: {', '.join(names)}"
+            raise ValueError(f"there is no option '{prefix}{name}'{hint}")
+        wanted = hints[name]
+        if dataclasses.is_dataclass(wanted):
+            check_options(value, typing.cast(type, wanted), f"{prefix}{name}.")
+            continue
+        faults = {
+            "must be a list, as in `[one, two]`": typing.get_origin(wanted) is list
+            and not isinstance(value, list),
+            "must be true or false": wanted is bool and not isinstance(value, bool),
+            "must have a value, or be left out": value is None
+            and type(None) not in typing.get_args(wanted),
+        }
+        for fault, holds in faults.items():
+            if holds:
+                raise ValueError(f"{prefix}{name}: found {value!r}, {fault}")
