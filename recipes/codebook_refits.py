@@ -7,6 +7,7 @@ from torch import Tensor
 
 from voxadapt.adapters import fit_codebook
 from voxadapt.adapters.pretraining import clusterable
+from voxadapt.recipes.command_line import UsageError
 from voxadapt.recipes.corpora.batching import plan_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.frame_batches import load_batch
@@ -22,6 +23,9 @@ def refit_codebook(run: PretrainingRun, share: float) -> None:
     Args:
         run: The run.
         share: Share of the run that is done, 0 to 1.
+
+    Raises:
+        UsageError: There are fewer frames than attributes.
     """
     options, progress = run.options, run.progress
     times = options.codebook.refit_at
@@ -33,9 +37,15 @@ def refit_codebook(run: PretrainingRun, share: float) -> None:
     pretrainer = run.pretrainer
     codebook = pretrainer.teacher_codebook if from_teacher else pretrainer.input_codebook
     if run.accelerator.is_main_process:
+        frames, attributes = sample_frames(run), options.objectives.attributes
+        if len(frames) < attributes:
+            raise UsageError(
+                f"--objectives.attributes: found {attributes}, but there are {len(frames)} frames "
+                "to cluster; give more audio, fewer attributes, or more --codebook.sample_frames"
+            )
         fit = fit_codebook(
-            sample_frames(run),
-            options.objectives.attributes,
+            frames,
+            attributes,
             seed=stable_seed(options.seed, "codebook", progress.fits),
             initial=codebook.centroids if progress.fits > 1 else None,
             iterations=options.codebook.iterations,

@@ -19,6 +19,9 @@ def join_processes(precision: str = "fp32") -> Accelerator:
     Raises:
         UsageError: The machine does not have that precision.
     """
+    # cuDNN's convolutions take TF32 by default, whose rounding depends on the shape of the batch: a
+    # clip would no longer give the same frames alone and among others.
+    torch.backends.cudnn.allow_tf32 = False
     try:
         return Accelerator(
             # Where there is no GPU, Accelerate takes each process for the only one unless it is

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a finished pretraining run leaves."""
+
+import json
+import stat
+from collections.abc import Callable
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from voxadapt.adapters import WAPTransformer
+from voxadapt.recipes.adapter_folder import save_adapter
+from voxadapt.recipes.pretraining_state import PretrainingRun
+
+Make = Callable[..., PretrainingRun]
+
+
+@pytest.mark.parametrize("branch", ["teacher", "student"])
+def test_the_branch_asked_for_is_saved_with_where_it_comes_from(
+    branch: str, make_run: Make
+) -> None:
+    run = make_run([50 * 1800, 50], export=branch, licence="cc-by-4.0")
+    torch.nn.init.normal_(run.pretrainer.student.adapter.norm.weight)
+    run.progress.step = 7
+    run.progress.log = [{"step": 0.0, "loss": 1.5}]
+    folder = save_adapter(run)
+    assert folder == run.out / "adapter"
+    saved = WAPTransformer.from_pretrained(folder)
+    expected = getattr(run.pretrainer, branch).adapter.state_dict()
+    for name, tensor in saved.state_dict().items():
+        assert torch.equal(tensor, expected[name])
+    extras = saved.extras
+    assert extras["backbone"] == {"type": "toy"}
+    assert extras["backbone_fingerprint"] == "f" * 64
+    assert (extras["clips"], extras["steps"], extras["hours"]) == (2, 7, 0.5)
+    assert extras["options"]["objectives"]["prototypes"] == 5
+    assert json.loads((run.out / "log.json").read_text()) == [{"step": 0.0, "loss": 1.5}]
+
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\n")
+    assert "license: cc-by-4.0" in card
+    assert "on 0.5 h of speech (2 clips,\n7 steps" in card
+    for file in folder.iterdir():
+        assert file.stat().st_mode & stat.S_IRGRP, f"{file.name}: only its owner can read it"
+
+
+@pytest.mark.parametrize("from_teacher", [False, True])
+def test_the_codebook_in_use_is_saved(from_teacher: bool, make_run: Make) -> None:
+    run = make_run()
+    run.pretrainer.attributes_from_teacher.fill_(from_teacher)
+    torch.nn.init.normal_(run.pretrainer.input_codebook.centroids)
+    torch.nn.init.normal_(run.pretrainer.teacher_codebook.centroids)
+    path = save_adapter(run) / "codebook.safetensors"
+    codebook = run.pretrainer.teacher_codebook if from_teacher else run.pretrainer.input_codebook
+    assert torch.equal(load_file(path)["centroids"], codebook.centroids)
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"frames": "teacher" if from_teacher else "input"}
+
+
+def test_without_attributes_there_is_no_codebook(make_run: Make) -> None:
+    run = make_run(**{"objectives.local_attributes": 0.0})
+    names = {file.name for file in save_adapter(run).iterdir()}
+    assert names == {"config.json", "model.safetensors", "README.md"}

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``score``: the same numbers as the run's own, on whatever part is asked for."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+Rows = list[dict[str, str]]
+
+
+@pytest.fixture
+def options(corpus: Path, features: Path) -> list[str]:
+    return ["--data", str(corpus), "--features", str(features)]
+
+
+def read(path: Path | str) -> Any:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def test_the_test_part_scores_what_the_run_found(
+    run_cli: Run, options: list[str], finetuned: Path
+) -> None:
+    ran = run_cli("score", finetuned, *options, "--split=test", "--out=score.json")
+    assert ran.code == 0, ran.err
+    score, metrics = read("score.json"), read(finetuned / "metrics.json")
+    for name in ("labels", "n", "ua", "wa", "macro_f1", "confusion", "ci95", "per_class_recall"):
+        assert score[name] == metrics[name], name
+    assert score["ece"] == pytest.approx(metrics["ece"], abs=1e-4)
+    assert score["left_out"] == 0
+    assert score["config"]["run"] == str(finetuned)
+    lines = [
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for path in (Path("score.predictions.jsonl"), finetuned / "predictions.jsonl")
+    ]
+    assert len(lines[0]) == 6
+    for record, other in zip(*lines, strict=True):
+        probabilities = record.pop("probabilities")
+        assert probabilities == pytest.approx(other.pop("probabilities"), abs=1e-4)
+        assert record == other
+    assert f"UA {100 * metrics['ua']:.2f}" in ran.err
+
+
+def test_other_parts_and_all_of_them(run_cli: Run, options: list[str], finetuned: Path) -> None:
+    for split, clips in (("train", 13), ("valid", 6), ("all", 25)):
+        ran = run_cli("score", finetuned / "model", *options, "--split", split, "--out", split)
+        assert ran.code == 0, ran.err
+        assert read(split)["n"] == clips
+        assert read(split)["split"] == split
+
+
+def test_nothing_is_written_without_out(run_cli: Run, options: list[str], finetuned: Path) -> None:
+    assert run_cli("score", finetuned, *options).code == 0
+    assert list(Path(".").iterdir()) == []
+
+
+@pytest.mark.parametrize("taken", ["score.json", "score.predictions.jsonl"])
+def test_nothing_is_overwritten(
+    taken: str, run_cli: Run, options: list[str], finetuned: Path
+) -> None:
+    Path(taken).write_text("mine")
+    ran = run_cli("score", finetuned, *options, "--out=score.json")
+    assert ran.code == 2
+    assert f"{taken} is there already; nothing was overwritten" in ran.err
+    assert Path(taken).read_text() == "mine"
+    assert [path.name for path in Path(".").iterdir()] == [taken]
+
+
+def refused(ran: Any, *needles: str) -> None:
+    assert ran.code == 2
+    assert "Traceback" not in ran.err
+    for needle in needles:
+        assert needle in ran.err
+
+
+def test_mistakes_are_named(
+    run_cli: Run,
+    options: list[str],
+    finetuned: Path,
+    write_rows: Callable[..., Path],
+    corpus_rows: Rows,
+) -> None:
+    refused(run_cli("score", "./nowhere", *options), "./nowhere", "no such folder")
+    refused(run_cli("score", finetuned, *options, "--split=tset"), "'tset'", "Did you mean 'test'")
+    refused(run_cli("score", finetuned, *options, "--label=speaker"), "['s3']", "--label")
+    refused(run_cli("score", finetuned, "--data", "none.csv"), "none.csv")
+    refused(run_cli("score"), "run")
+    unsplit = [{k: v for k, v in row.items() if k != "split"} for row in corpus_rows]
+    given = [*options[2:], "--data", write_rows(unsplit), "--allow-outside"]
+    ran = run_cli("score", finetuned, *given)
+    refused(ran, "it has no `split` column", "`--split all` scores every clip")
+    train = [row for row in corpus_rows if row["split"] == "train"]
+    given = [*options[2:], "--data", write_rows(train), "--allow-outside"]
+    refused(run_cli("score", finetuned, *given), "its `split` column holds ['train']")
+
+
+def test_skipped_clips_are_counted_and_listed_beside_the_scores(
+    run_cli: Run,
+    options: list[str],
+    finetuned: Path,
+    write_rows: Callable[..., Path],
+    corpus_rows: Rows,
+) -> None:
+    Path("bad.wav").write_bytes(b"no audio")
+    Path("bad_audio.jsonl").write_text("of another run")
+    bad = {**corpus_rows[-1], "id": "bad", "path": "bad.wav"}
+    given = [*options[2:], "--data", write_rows([*corpus_rows, bad]), "--allow-outside"]
+    refused(run_cli("score", finetuned, *given, "--out=score.json"), "bad.wav", "--on-bad-audio")
+    assert not Path("score.json").exists()
+    ran = run_cli("score", finetuned, *given, "--out=score.json", "--on-bad-audio=skip")
+    assert ran.code == 0, ran.err
+    assert (read("score.json")["n"], read("score.json")["left_out"]) == (6, 1)
+    assert read("score.bad_audio.jsonl")["id"] == "bad"
+    assert Path("bad_audio.jsonl").read_text() == "of another run"
