@@ -3,7 +3,7 @@
 
 from .attributes import Codebook, CodebookFit, fit_codebook
 from .ema import make_teacher, update_teacher
-from .masking import draw_span_mask
+from .masking import draw_feature_mask, draw_span_mask
 from .monitors import CollapseError, CollapseThresholds
 from .pretraining import AdapterPretrainer, ObjectivesConfig
 from .saving import AdapterFolderError
@@ -21,6 +21,7 @@ __all__ = [
     "ObjectivesConfig",
     "WAPTransformer",
     "WAPTransformerConfig",
+    "draw_feature_mask",
     "draw_span_mask",
     "fit_codebook",
     "make_teacher",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Span masks over frames, drawn clip by clip."""
+"""Masks over frames and over features, drawn clip by clip."""
 
 import torch
 from torch import Tensor
@@ -49,3 +49,39 @@ def draw_span_mask(
         if hidden_frames >= target:
             break
     return torch.tensor(list(hidden), dtype=torch.bool)
+
+
+def draw_feature_mask(
+    feature_size: int,
+    *,
+    masks: int,
+    share: float,
+    generator: torch.Generator,
+    period: int | None = None,
+) -> Tensor:
+    """Draw bands of features to hide throughout a clip (SpecAugment, arXiv 1904.08779).
+
+    Args:
+        feature_size: Features ``D``.
+        masks: Bands to draw; they may overlap.
+        share: Widest band, as a share of the features; each width up to it is as likely.
+        generator: Source of randomness, seeded per clip.
+        period: Features after which bands repeat: the number of Mels where a frame is several
+            log-Mel frames side by side, so that a band is hidden in all of them. ``D`` by default.
+
+    Returns:
+        ``[D]`` bool, True = hidden.
+    """
+    period = period or feature_size
+    hidden = torch.zeros(feature_size // period, period, dtype=torch.bool)
+    for _ in range(masks):
+        start, end = draw_stretch(period, share, generator)
+        hidden[:, start:end] = True
+    return hidden.flatten()
+
+
+def draw_stretch(size: int, share: float, generator: torch.Generator) -> tuple[int, int]:
+    """A stretch of 0 to ``share × size`` places, anywhere; its start and end."""
+    width = int(torch.randint(0, int(size * share) + 1, (1,), generator=generator))
+    start = int(torch.randint(0, size - width + 1, (1,), generator=generator))
+    return start, start + width

@@ -189,7 +189,12 @@ class AdapterPretrainer(nn.Module):
         return self
 
     def forward(
-        self, frames: Tensor, padding_mask: Tensor, span_mask: Tensor, clip_weights: Tensor
+        self,
+        frames: Tensor,
+        padding_mask: Tensor,
+        span_mask: Tensor,
+        clip_weights: Tensor,
+        feature_mask: Tensor | None = None,
     ) -> PretrainingSums:
         """Compute the sums of all active objectives.
 
@@ -198,6 +203,8 @@ class AdapterPretrainer(nn.Module):
             padding_mask: ``[B, T]`` bool, True = padding.
             span_mask: ``[B, T]`` bool, True = hidden from the student; never on padding.
             clip_weights: ``[B]`` float, 1 for a clip that counts, 0 for a filler.
+            feature_mask: ``[B, D]`` bool, True = this feature is hidden from the student in the
+                whole clip: it stands at the corpus mean. None hides none.
 
         Returns:
             The sums, from which fillers are left out.
@@ -207,7 +214,11 @@ class AdapterPretrainer(nn.Module):
         """
         with torch.no_grad():
             teacher_grid = self.teacher.adapter(frames, padding_mask)
-        student_grid = self.student.adapter(frames, padding_mask, span_mask)
+        student_input = frames
+        if feature_mask is not None:
+            mean = self.student.adapter.standardize.mean.to(frames.dtype)
+            student_input = torch.where(feature_mask.unsqueeze(1), mean, frames)
+        student_grid = self.student.adapter(student_input, padding_mask, span_mask)
 
         real = ~padding_mask
         teacher_frames = teacher_grid[real]  # [N, D]

@@ -4,7 +4,7 @@
 import torch
 from torch import Tensor, nn
 
-from .checks import check_frames
+from .checks import check_frames, check_span_mask
 
 
 class FeatureStandardizer(nn.Module):
@@ -51,12 +51,15 @@ class FeatureStandardizer(nn.Module):
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std < 1e-5, torch.ones_like(std), std))
 
-    def forward(self, frames: Tensor, padding_mask: Tensor) -> Tensor:
-        """Standardise frames; padding comes out as zeros.
+    def forward(
+        self, frames: Tensor, padding_mask: Tensor, span_mask: Tensor | None = None
+    ) -> Tensor:
+        """Standardise frames; padding and hidden frames come out as zeros.
 
         Args:
             frames: ``[B, T, D]`` float.
             padding_mask: ``[B, T]`` bool, True = padding.
+            span_mask: ``[B, T]`` bool, True = hidden; None hides nothing.
 
         Returns:
             ``[B, T, D]`` float.
@@ -66,4 +69,7 @@ class FeatureStandardizer(nn.Module):
         """
         check_frames(frames, padding_mask, self.input_size)
         standardized = (frames - self.mean) / self.std
+        if span_mask is not None:
+            check_span_mask(span_mask, padding_mask)
+            standardized = standardized.masked_fill(span_mask.unsqueeze(-1), 0.0)
         return standardized.masked_fill(padding_mask.unsqueeze(-1), 0.0)

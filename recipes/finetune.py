@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from voxadapt.backbones import Backbone, FilterbankBackbone
+from voxadapt.backbones import Backbone
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.pooling import build_pooler
@@ -42,6 +42,7 @@ from voxadapt.recipes.prepare import (
     BAD_AUDIO_FILE,
     PreparedCorpus,
     build_backbone,
+    feature_period,
     prepare_features,
     read_clips,
 )
@@ -186,10 +187,6 @@ def label_frames(corpus: PreparedCorpus, splits: Splits, backbone: Backbone) -> 
     """Number the classes by the sorted labels of the training part."""
     labels = sorted({str(corpus.clips[index].label) for index in splits.train})
     number = {label: row for row, label in enumerate(labels)}
-    size = backbone.spec.feature_size
-    period = size
-    if isinstance(backbone, FilterbankBackbone):
-        period = backbone.filterbank_config.num_mels
     return LabelledFrames(
         clips=corpus.clips,
         store=corpus.store,
@@ -198,7 +195,7 @@ def label_frames(corpus: PreparedCorpus, splits: Splits, backbone: Backbone) -> 
         targets=np.array([number.get(str(clip.label), -1) for clip in corpus.clips]),
         splits=splits,
         frame_rate=backbone.spec.frame_rate,
-        feature_period=period,
+        feature_period=feature_period(backbone),
     )
 
 

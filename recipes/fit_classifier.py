@@ -225,11 +225,11 @@ def train_step(
     optimizer.zero_grad()
     total = torch.zeros((), device=accelerator.device)
     for number, part in enumerate(parts, start=1):
-        frames = augment(part, data, options, seed, state.epoch, adapter)
+        frames, span_mask = augment(part, data, options, seed, state.epoch, adapter)
         targets = torch.from_numpy(data.targets[part.indices]).to(accelerator.device)
         # Processes can differ in their number of parts, so they meet once a step.
         with nullcontext() if number == len(parts) else accelerator.no_sync(wrapped):
-            logits = wrapped(frames, part.padding_mask)
+            logits = wrapped(frames, part.padding_mask, span_mask)
             losses = F.cross_entropy(
                 logits.float(), targets, reduction="none", label_smoothing=settings.label_smoothing
             )
@@ -257,16 +257,21 @@ def augment(
     seed: int,
     epoch: int,
     adapter: Adapter,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Hide stretches of time and features, drawn for each clip from (seed, epoch, clip id).
 
-    What is hidden becomes the corpus mean, which is zero after standardisation.
+    Hidden features stand at the corpus mean. Hidden time is left to the adapter, as in pretraining:
+    a pretrained one knows its mask embedding, and takes frames of zeros for something heard.
+
+    Returns:
+        Frames ``[B, T, D]`` and the mask of hidden frames ``[B, T]`` bool.
     """
-    hidden = torch.zeros(part.frames.shape, dtype=torch.bool)
+    span_mask = torch.zeros(part.padding_mask.shape, dtype=torch.bool)
+    feature_mask = torch.zeros(len(part.indices), part.frames.shape[-1], dtype=torch.bool)
     for row, index in enumerate(part.indices):
         clip_seed = stable_seed(seed, "augment", epoch, data.clips[index].id)
         length = int(data.store.lengths[index])
-        hidden[row, :length] = draw_spec_augment(
+        span_mask[row, :length], feature_mask[row] = draw_spec_augment(
             length,
             part.frames.shape[-1],
             options.spec_augment,
@@ -274,7 +279,9 @@ def augment(
             period=data.feature_period,
         )
     standardizer = adapter.standardize if isinstance(adapter, WAPTransformer) else adapter
-    return torch.where(hidden.to(part.frames.device), standardizer.mean, part.frames)
+    device = part.frames.device
+    frames = torch.where(feature_mask.to(device).unsqueeze(1), standardizer.mean, part.frames)
+    return frames, span_mask.to(device)
 
 
 def validate(

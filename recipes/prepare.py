@@ -10,7 +10,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from voxadapt.backbones import Backbone, load_backbone
+from voxadapt.backbones import Backbone, FilterbankBackbone, load_backbone
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_cache import BadClip, FeatureStore, extract_features
 from voxadapt.recipes.corpora.manifest import read_manifest
@@ -135,6 +135,13 @@ def list_bad_clips(bad: Sequence[BadClip], listing: Path | None) -> None:
     lines = [json.dumps(dataclasses.asdict(clip), ensure_ascii=False) for clip in bad]
     listing.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     logger.warning("%d bad clips left out, listed in %s", len(bad), listing)
+
+
+def feature_period(backbone: Backbone) -> int:
+    """Features after which frequency bands repeat: the Mels of stacked log-Mel frames, or all."""
+    if isinstance(backbone, FilterbankBackbone):
+        return backbone.filterbank_config.num_mels
+    return backbone.spec.feature_size
 
 
 def hours(store: FeatureStore, frame_rate: float) -> float:

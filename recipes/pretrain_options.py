@@ -41,14 +41,21 @@ class MaskingOptions:
     Args:
         ratio: Share of a clip's frames that is hidden.
         span_length: Frames of one hidden span.
+        feature_masks: Bands of features hidden in the whole clip, as SpecAugment does when
+            fine-tuning; without them, the adapter takes a hidden band for something heard.
+        feature_share: Widest band, as a share of the features.
     """
 
     ratio: float = 0.5
     span_length: int = 8
+    feature_masks: int = 2
+    feature_share: float = 0.15
 
     def __post_init__(self) -> None:
         require(0.0 < self.ratio < 1.0, "ratio", self.ratio, "above 0 and below 1")
         require(self.span_length >= 1, "span_length", self.span_length, "at least 1")
+        require(self.feature_masks >= 0, "feature_masks", self.feature_masks, "at least 0")
+        require(0.0 <= self.feature_share <= 1.0, "feature_share", self.feature_share, "0 to 1")
 
 
 @dataclass

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from voxadapt.adapters import ObjectivesConfig, draw_span_mask
+from voxadapt.adapters import ObjectivesConfig, draw_feature_mask, draw_span_mask
 from voxadapt.adapters.attributes import perplexity
 from voxadapt.adapters.monitors import check_collapse, second_moments, spread
 from voxadapt.adapters.pretraining import PretrainingSums
@@ -16,6 +16,7 @@ from voxadapt.adapters.schedules import cosine, one_cycle
 from voxadapt.recipes.command_line import UsageError
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.frame_batches import FrameBatch, load_shares
+from voxadapt.recipes.prepare import feature_period
 from voxadapt.recipes.pretraining_state import PretrainingRun
 
 # What each objective is a mean over.
@@ -69,7 +70,13 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
     for part, span_mask in zip(parts, span_masks, strict=True):
         last = len(all_sums) == len(parts) - 1
         with nullcontext() if last else accelerator.no_sync(run.model):
-            sums = run.model(part.frames, part.padding_mask, span_mask, part.clip_weights)
+            sums = run.model(
+                part.frames,
+                part.padding_mask,
+                span_mask,
+                part.clip_weights,
+                draw_feature_masks(run, part),
+            )
             loss = weighted_loss(sums.losses, counts, options.objectives)
             # DistributedDataParallel averages gradients over processes; the sum is wanted.
             accelerator.backward(loss * world)
@@ -116,6 +123,25 @@ def draw_masks(run: PretrainingRun, batch: FrameBatch) -> Tensor:
             generator=torch.Generator().manual_seed(seed),
         )
     return masks.to(batch.padding_mask.device)
+
+
+def draw_feature_masks(run: PretrainingRun, batch: FrameBatch) -> Tensor:
+    """Hidden features ``[B, D]`` of a batch, drawn for each clip from (seed, epoch, clip id)."""
+    options = run.options
+    masks = []
+    for index in batch.indices:
+        clip = run.corpus.clips[index]
+        seed = stable_seed(options.seed, "features", run.progress.epoch, clip.id)
+        masks.append(
+            draw_feature_mask(
+                batch.frames.shape[-1],
+                masks=options.masking.feature_masks,
+                share=options.masking.feature_share,
+                generator=torch.Generator().manual_seed(seed),
+                period=feature_period(run.backbone),
+            )
+        )
+    return torch.stack(masks).to(batch.frames.device)
 
 
 def count_globally(

@@ -4,6 +4,8 @@
 import torch
 from torch import Tensor
 
+from voxadapt.adapters import draw_feature_mask
+from voxadapt.adapters.masking import draw_stretch
 from voxadapt.recipes.finetune_options import SpecAugmentOptions
 
 
@@ -14,7 +16,7 @@ def draw_spec_augment(
     generator: torch.Generator,
     *,
     period: int | None = None,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Draw what to hide of one clip.
 
     Args:
@@ -22,26 +24,20 @@ def draw_spec_augment(
         feature_size: Features ``D``.
         options: How much to hide.
         generator: Source of randomness, seeded per clip.
-        period: Features after which bands repeat: the number of Mels where a frame is several
-            log-Mel frames side by side, so that a band is hidden in all of them. ``D`` by default.
+        period: Features after which bands repeat (see `draw_feature_mask`).
 
     Returns:
-        ``[T, D]`` bool, True = hidden.
+        ``[T]`` bool and ``[D]`` bool, True = hidden: frames, and features of the whole clip.
     """
-    period = period or feature_size
-    hidden = torch.zeros(length, feature_size, dtype=torch.bool)
+    span_mask = torch.zeros(length, dtype=torch.bool)
     for _ in range(options.time_masks):
         start, end = draw_stretch(length, options.time_share, generator)
-        hidden[start:end] = True
-    bands = hidden.view(length, feature_size // period, period)
-    for _ in range(options.feature_masks):
-        start, end = draw_stretch(period, options.feature_share, generator)
-        bands[:, :, start:end] = True
-    return hidden
-
-
-def draw_stretch(size: int, share: float, generator: torch.Generator) -> tuple[int, int]:
-    """A stretch of 0 to ``share × size`` places, anywhere; its start and end."""
-    width = int(torch.randint(0, int(size * share) + 1, (1,), generator=generator))
-    start = int(torch.randint(0, size - width + 1, (1,), generator=generator))
-    return start, start + width
+        span_mask[start:end] = True
+    feature_mask = draw_feature_mask(
+        feature_size,
+        masks=options.feature_masks,
+        share=options.feature_share,
+        generator=generator,
+        period=period,
+    )
+    return span_mask, feature_mask

@@ -40,17 +40,21 @@ class FrameClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(pooler.output_size, classes)
 
-    def forward(self, frames: Tensor, padding_mask: Tensor) -> Tensor:
+    def forward(
+        self, frames: Tensor, padding_mask: Tensor, span_mask: Tensor | None = None
+    ) -> Tensor:
         """Map frames to logits.
 
         Args:
             frames: ``[B, T, D]`` float, as the backbone gives them.
             padding_mask: ``[B, T]`` bool, True = padding.
+            span_mask: ``[B, T]`` bool, True = hidden from the adapter, while training; None hides
+                nothing.
 
         Returns:
             ``[B, C]`` float.
         """
-        pooled = self.pooler(self.adapter(frames, padding_mask), padding_mask)  # [B, D']
+        pooled = self.pooler(self.adapter(frames, padding_mask, span_mask), padding_mask)  # [B, D']
         return self.linear(self.dropout(pooled))
 
     def with_weights(self, frames: Tensor, padding_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:

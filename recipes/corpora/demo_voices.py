@@ -88,7 +88,8 @@ def draw_voice(seed: int, speaker: int) -> tuple[Voice, FloatArray]:
     Returns:
         The voice, and what the speaker adds to each field of every `Prosody`, `[16]`.
     """
-    rng = np.random.default_rng([seed, speaker])
+    # Not [seed, speaker]: numpy pads with zeros, so that is the generator of clip (.., .., 0, 0).
+    rng = np.random.default_rng([seed, speaker, len(EMOTIONS), 0])
     pitch, scale, tilt, gain = np.clip(rng.standard_normal(4), -1.5, 1.5)
     f0 = SPEAKERS[speaker][0]
     voice = Voice(

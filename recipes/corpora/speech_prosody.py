@@ -44,7 +44,9 @@ CONSONANTS = np.array(
 )
 STOPS = (4, 5)
 BURST = 0.5
-UNACCENTED = 0.4  # strength of the pitch movement on an unaccented syllable
+# Accents of about 1 and of about this take turns, so that every syllable carries some movement.
+UNACCENTED = 0.4
+MEAN_ACCENT = (1.0 + UNACCENTED) / 2
 TREMOR_RATE = 5.5  # Hz
 LOWEST_F0, HIGHEST_F0 = 55.0, 480.0  # Hz
 
@@ -82,11 +84,11 @@ class Prosody:
         attack: Share of the vowel that passes until it is at its loudest.
         legato: Loudness at a vowel's edges, as a share of its peak: 0 staccato, 1 all tied.
         tremor: Depth of a 5.5 Hz tremor of the pitch, in semitones.
-        open_quotient: See `SpeechTracks`; the next four too.
-        tilt: Added to the speaker's own, in dB per octave.
-        jitter: See `SpeechTracks`.
-        shimmer: See `SpeechTracks`.
-        breath: See `SpeechTracks`.
+        open_quotient: As in `SpeechTracks`.
+        tilt: Spectral tilt that comes to the speaker's own, in dB per octave.
+        jitter: As in `SpeechTracks`.
+        shimmer: As in `SpeechTracks`.
+        breath: As in `SpeechTracks`.
     """
 
     level: float
@@ -157,6 +159,46 @@ def pitch_contour(
     return np.clip(voice.f0 * 2.0 ** (smooth(semitones, 0.05) / 12.0), LOWEST_F0, HIGHEST_F0)
 
 
+def draw_segments(
+    prosody: Prosody,
+    edges: FloatArray,
+    accents: FloatArray,
+    times: FloatArray,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Fill each syllable with a consonant and a vowel, at most 90 ms of it with the consonant.
+
+    Returns:
+        `voicing`, `frication`, `frication_center` and `formants` as in `SpeechTracks`, with steps
+        where the sounds meet.
+    """
+    count = len(accents)
+    # In turn from a random order: short clips then differ less by chance in their mean spectrum.
+    vowels = VOWELS[np.resize(rng.permutation(len(VOWELS)), count)]
+    vowels = vowels * rng.uniform(0.95, 1.05, vowels.shape)
+    consonants = np.resize(rng.permutation(len(CONSONANTS)), count)
+    voicing, frication, center = np.zeros((3, len(times)))
+    formants = np.empty((len(times), 4))
+    for start, stop, accent, consonant, vowel in zip(
+        edges[:-1], edges[1:], accents, consonants, vowels, strict=True
+    ):
+        onset = start + min(0.3 * (stop - start), 0.09)
+        first, middle, last = np.searchsorted(times, (start, onset, stop))
+        voiced, noise, noise_center, f1, f2 = CONSONANTS[consonant]
+        loudness = 10.0 ** (prosody.contrast * (accent - MEAN_ACCENT) / 20.0)
+
+        voicing[first:middle], frication[first:middle] = voiced * loudness, noise * loudness
+        center[first:last] = noise_center
+        if consonant in STOPS:
+            frication[middle - 1] = BURST * loudness
+        progress = (times[middle:last] - onset) / (stop - onset)
+        envelope = [prosody.legato, 1.0, prosody.legato]
+        voicing[middle:last] = loudness * np.interp(progress, [0.0, prosody.attack, 1.0], envelope)
+        formants[first:middle] = (f1, f2, *vowel[2:])
+        formants[middle:last] = vowel
+    return voicing, frication, center, formants
+
+
 def draw_tracks(
     voice: Voice, prosody: Prosody, seconds: float, rng: np.random.Generator
 ) -> SpeechTracks:
@@ -174,32 +216,7 @@ def draw_tracks(
     frames = round(seconds * TRACK_RATE)
     times = (np.arange(frames) + 0.5) / TRACK_RATE
     edges, accents = draw_syllables(prosody, frames / TRACK_RATE, rng)
-    count = len(accents)
-    # In turn from a random order: short clips then differ less by chance in their mean spectrum.
-    vowels = VOWELS[np.resize(rng.permutation(len(VOWELS)), count)]
-    vowels = vowels * rng.uniform(0.95, 1.05, vowels.shape)
-    consonants = np.resize(rng.permutation(len(CONSONANTS)), count)
-
-    voicing, frication, center = np.zeros(frames), np.zeros(frames), np.full(frames, 4000.0)
-    formants = np.empty((frames, 4))
-    for index in range(count):
-        start, stop = edges[index], edges[index + 1]
-        onset = start + min(0.3 * (stop - start), 0.09)
-        is_consonant = (times >= start) & (times < onset)
-        is_vowel = (times >= onset) & (times < stop)
-        voiced, noise, noise_center, f1, f2 = CONSONANTS[consonants[index]]
-        loudness = 10.0 ** (prosody.contrast * (accents[index] - 0.7) / 20.0)
-
-        voicing[is_consonant], frication[is_consonant] = voiced * loudness, noise * loudness
-        center[is_consonant | is_vowel] = noise_center
-        if consonants[index] in STOPS:
-            frication[np.searchsorted(times, onset) - 1] = BURST * loudness
-        progress = (times[is_vowel] - onset) / (stop - onset)
-        envelope = [prosody.legato, 1.0, prosody.legato]
-        voicing[is_vowel] = loudness * np.interp(progress, [0.0, prosody.attack, 1.0], envelope)
-        formants[is_consonant] = (f1, f2, *vowels[index, 2:])
-        formants[is_vowel] = vowels[index]
-
+    voicing, frication, center, formants = draw_segments(prosody, edges, accents, times, rng)
     fade = np.clip(np.minimum(times, times[-1] - times) / 0.04, 0.0, 1.0)
     return SpeechTracks(
         f0=pitch_contour(voice, prosody, edges, accents, times),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
 
 SAMPLE_RATE = 16_000
 TRACK_RATE = 100
@@ -102,7 +103,9 @@ def glottal_source(tracks: SpeechTracks, rng: np.random.Generator) -> FloatArray
     return voicing * (pulse + tracks.breath * noise)
 
 
-def resonances(frequencies: FloatArray, centers: FloatArray, bandwidths: FloatArray) -> FloatArray:
+def resonances(
+    frequencies: FloatArray, centers: FloatArray, bandwidths: FloatArray
+) -> ComplexArray:
     """Evaluate a cascade of digital resonators, each of gain 1 at 0 Hz.
 
     Args:
@@ -124,7 +127,7 @@ def resonances(frequencies: FloatArray, centers: FloatArray, bandwidths: FloatAr
     return gain[..., None] / poles
 
 
-def framewise_spectra(samples: FloatArray, frames: int, oversampling: int = 1) -> NDArray:
+def framewise_spectra(samples: FloatArray, frames: int, oversampling: int = 1) -> ComplexArray:
     """Cut samples into Hann frames that add up to one, and transform them.
 
     Args:
@@ -144,7 +147,7 @@ def framewise_spectra(samples: FloatArray, frames: int, oversampling: int = 1) -
     return spectra[:, : FFT_SIZE // 2 + 1] / oversampling
 
 
-def overlap_add(spectra: NDArray) -> FloatArray:
+def overlap_add(spectra: ComplexArray) -> FloatArray:
     """Turn filtered spectra `[T, FFT_SIZE // 2 + 1]` back into samples `[T * HOP]`."""
     pieces = np.fft.irfft(spectra, FFT_SIZE, axis=-1)
     frames = len(pieces)
@@ -164,19 +167,20 @@ def synthesise(tracks: SpeechTracks, rng: np.random.Generator) -> FloatArray:
         rng: The only source of randomness; the same state gives the same samples.
 
     Returns:
-        Samples `[T * HOP]` at 16 kHz, of no particular level.
+    frequencies = np.arange(FFT_SIZE // 2 + 1, dtype=np.float64) * (SAMPLE_RATE / FFT_SIZE)
     """
     frames = len(tracks.f0)
-    frequencies = np.arange(FFT_SIZE // 2 + 1) * (SAMPLE_RATE / FFT_SIZE)
+    frequencies: FloatArray = np.arange(FFT_SIZE // 2 + 1) * (SAMPLE_RATE / FFT_SIZE)
     upper = resonances(
         frequencies,
         np.minimum(np.array(UPPER_FORMANTS) * tracks.tract_scale, 0.49 * SAMPLE_RATE),
         np.full(len(UPPER_FORMANTS), UPPER_BANDWIDTH),
     )
     octaves = np.log2(np.maximum(frequencies, TILT_CORNER) / TILT_CORNER)
-    tract = upper * 10.0 ** (-tracks.tilt * octaves / 20.0)  # [N]
-    tract = tract * resonances(frequencies, tracks.formants, np.array(FORMANT_BANDWIDTHS))  # [T, N]
-    voice = framewise_spectra(glottal_source(tracks, rng), frames, OVERSAMPLING) * tract
+    fixed = upper * 10.0 ** (-tracks.tilt * octaves / 20.0)  # [N]
+    moving = resonances(frequencies, tracks.formants, np.array(FORMANT_BANDWIDTHS))  # [T, N]
+    source = framewise_spectra(glottal_source(tracks, rng), frames, OVERSAMPLING)
+    voice = source * moving * fixed
 
     distance = (frequencies - tracks.frication_center[:, None]) / 1500.0
     coloured = np.exp(-0.5 * distance**2) * tracks.frication[:, None]  # [T, N]

@@ -4,7 +4,7 @@ from itertools import groupby, product
 import pytest
 import torch
 
-from voxadapt.adapters import draw_span_mask
+from voxadapt.adapters import draw_feature_mask, draw_span_mask
 
 
 def draw(length: int, ratio: float, span_length: int, seed: int = 0) -> torch.Tensor:
@@ -73,3 +73,35 @@ def test_the_generator_alone_decides() -> None:
 def test_arguments_out_of_range(length: int, ratio: float, span_length: int) -> None:
     with pytest.raises(ValueError, match="length, span_length, ratio: found"):
         draw(length, ratio, span_length)
+
+
+def draw_bands(seed: int, **changes: object) -> torch.Tensor:
+    options = {"feature_size": 20, "masks": 2, "share": 0.3, **changes}
+    return draw_feature_mask(generator=torch.Generator().manual_seed(seed), **options)
+
+
+def test_a_band_is_one_stretch_no_wider_than_its_share() -> None:
+    widths = set()
+    for seed in range(200):
+        hidden = draw_bands(seed, masks=1)
+        assert hidden.shape == (20,)
+        assert hidden.dtype == torch.bool
+        edges = int(hidden.int().diff().abs().sum())
+        assert edges <= 2
+        widths.add(int(hidden.sum()))
+    assert widths == set(range(7))
+
+
+def test_bands_repeat_after_the_period() -> None:
+    found = 0
+    for seed in range(50):
+        hidden = draw_bands(seed, period=10)
+        assert torch.equal(hidden[:10], hidden[10:])
+        found += int(hidden.any())
+    assert found > 30
+
+
+def test_bands_follow_the_generator_alone() -> None:
+    assert torch.equal(draw_bands(3), draw_bands(3))
+    assert any(not torch.equal(draw_bands(3), draw_bands(seed)) for seed in range(4, 9))
+    assert not draw_bands(0, masks=0).any()

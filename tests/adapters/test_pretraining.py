@@ -400,3 +400,21 @@ def test_weights_are_those_of_the_config() -> None:
 def test_objectives_are_validated(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ObjectivesConfig(**changes)
+
+
+def test_hidden_features_stand_at_the_mean_for_the_student_only(
+    make_pretrainer: Callable, batch: tuple
+) -> None:
+    frames, padding_mask, span_mask, weights = batch
+    pretrainer = make_pretrainer()
+    feature_mask = torch.zeros(4, 10, dtype=torch.bool)
+    feature_mask[0, 2:5] = True
+    sums = pretrainer(frames, padding_mask, span_mask, weights, feature_mask)
+    seen = frames.clone()
+    seen[0, :, 2:5] = pretrainer.student.adapter.standardize.mean[2:5]
+    student = pretrainer.student.adapter(seen, padding_mask, span_mask)
+    teacher = pretrainer.teacher.adapter(frames, padding_mask)
+    torch.testing.assert_close(sums.student_frames, student[~padding_mask])
+    torch.testing.assert_close(sums.teacher_frames, teacher[~padding_mask])
+    whole = pretrainer(frames, padding_mask, span_mask, weights, torch.zeros_like(feature_mask))
+    assert_same_sums(whole, pretrainer(*batch), 0.0)

@@ -75,3 +75,15 @@ def test_bad_statistics_are_refused(mean: torch.Tensor, std: torch.Tensor, messa
 def test_wrong_feature_size_is_refused() -> None:
     with pytest.raises(ValueError, match="frames: found shape"):
         FeatureStandardizer(3)(torch.zeros(1, 2, 4), torch.zeros(1, 2, dtype=torch.bool))
+
+
+def test_hidden_frames_come_out_as_the_mean(make_batch: Callable) -> None:
+    frames, padding_mask = make_batch(LENGTHS)
+    span_mask = torch.zeros_like(padding_mask)
+    span_mask[0, 3:7] = True
+    module = FeatureStandardizer(10)
+    output = module(frames, padding_mask, span_mask)
+    assert (output[0, 3:7] == 0).all()
+    assert torch.equal(output[~span_mask], module(frames, padding_mask)[~span_mask])
+    with pytest.raises(ValueError, match="span_mask: found"):
+        module(frames, padding_mask, span_mask.float())
