@@ -4,8 +4,8 @@
     python benchmarks/urdu.py CORPORA --out runs/urdu
 
 CORPORA is a folder with ``urdu/urdu.csv``, ``fsdd/fsdd.csv`` and ``baved/baved.csv`` (columns path,
-label, speaker; URDU with EmoBox's fold 1 as ``split``). Runs the commands that it prints, one after
-the other, and goes on where it was interrupted.
+label, speaker; URDU with EmoBox's fold 1 as ``split``). Runs the commands that it prints and goes on
+where it was interrupted.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import os
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 LINES = (
@@ -34,7 +35,9 @@ def main() -> None:
     parser.add_argument("corpora", type=Path, help="folder with urdu/, fsdd/ and baved/")
     parser.add_argument("--out", type=Path, default=Path("runs/urdu"), help="folder for all runs")
     parser.add_argument("--seeds", type=int, default=5, help="seeds of each line")
-    parser.add_argument("--threads", type=int, default=2, help="threads of each run")
+    parser.add_argument("--jobs", type=int, default=2, help="lines that run side by side")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each line")
+    parser.add_argument("--precision", default="fp32", help="fp32 or bf16, for every run")
     options = parser.parse_args()
 
     manifests = [options.corpora / name / f"{name}.csv" for name in ("urdu", "fsdd", "baved")]
@@ -42,17 +45,21 @@ def main() -> None:
     pretrained = options.out / "pretrain"
     command = ["pretrain_adapter.py", "--data", *map(str, manifests)]
     command += ["--features", str(features), "--out", str(pretrained)]
-    run(command, pretrained, options.threads)
+    command += ["--precision", options.precision]
+    run(command, pretrained, options.threads * options.jobs)
 
-    rows = []
-    for number, (title, adapter, pool) in enumerate(LINES):
+    def run_line(number: int) -> str:
+        title, adapter, pool = LINES[number]
         out = options.out / f"line-{number}"
         command = ["finetune.py", "--data", str(manifests[0]), "--allow-speaker-overlap"]
         command += ["--adapter", adapter.format(pretrained=pretrained), "--pool", pool]
         command += ["--seeds", str(options.seeds), "--features", str(features), "--out", str(out)]
+        command += ["--precision", options.precision]
         run(command, out, options.threads)
-        metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-        rows.append(row(title, metrics))
+        return row(title, json.loads((out / "metrics.json").read_text(encoding="utf-8")))
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        rows = list(pool.map(run_line, range(len(LINES))))
     print("\n| line | UA | WA | macro-F1 | parameters trained | seconds a run |")
     print("|---|---|---|---|---|---|")
     print("\n".join(rows))

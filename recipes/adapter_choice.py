@@ -110,7 +110,7 @@ def build_adapter(
         adapter.standardize.set_statistics(*statistics)
     else:
         adapter = WAPTransformer.from_pretrained(choice, dropout=options.adapter_dropout)
-    # Nothing is hidden from the adapter here, and DistributedDataParallel stops at a parameter that
-    # waits for a gradient and gets none.
+    # Hidden time keeps the look that it had in pretraining. (And DistributedDataParallel would stop
+    # at a parameter that waits for a gradient and gets none, as where nothing is hidden.)
     adapter.mask_embedding.requires_grad_(False)
     return adapter

@@ -41,14 +41,13 @@ class MaskingOptions:
     Args:
         ratio: Share of a clip's frames that is hidden.
         span_length: Frames of one hidden span.
-        feature_masks: Bands of features hidden in the whole clip, as SpecAugment does when
-            fine-tuning; without them, the adapter takes a hidden band for something heard.
+        feature_masks: Bands of features hidden in the whole clip, as SpecAugment does.
         feature_share: Widest band, as a share of the features.
     """
 
     ratio: float = 0.5
     span_length: int = 8
-    feature_masks: int = 2
+    feature_masks: int = 0
     feature_share: float = 0.15
 
     def __post_init__(self) -> None:
@@ -136,7 +135,7 @@ class PretrainOptions(CorpusOptions):
 
     out: str = PRETRAIN_OUT
     seed: int = 0
-    epochs: int = 16
+    epochs: int = 10
     batch_seconds: float = 60.0
     passes: int = 3
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -202,8 +202,8 @@ def start_process(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str
 
     yield start
     for process in started:
-        process.kill()
-        process.communicate()
+        process.terminate()  # and not kill: torchrun would leave its processes behind
+        process.communicate(timeout=60)
 
 
 @pytest.fixture

@@ -167,10 +167,10 @@ def synthesise(tracks: SpeechTracks, rng: np.random.Generator) -> FloatArray:
         rng: The only source of randomness; the same state gives the same samples.
 
     Returns:
-    frequencies = np.arange(FFT_SIZE // 2 + 1, dtype=np.float64) * (SAMPLE_RATE / FFT_SIZE)
+        Samples `[T * HOP]` at 16 kHz, of no particular level.
     """
     frames = len(tracks.f0)
-    frequencies: FloatArray = np.arange(FFT_SIZE // 2 + 1) * (SAMPLE_RATE / FFT_SIZE)
+    frequencies = np.arange(FFT_SIZE // 2 + 1, dtype=np.float64) * (SAMPLE_RATE / FFT_SIZE)
     upper = resonances(
         frequencies,
         np.minimum(np.array(UPPER_FORMANTS) * tracks.tract_scale, 0.49 * SAMPLE_RATE),

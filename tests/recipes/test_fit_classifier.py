@@ -187,8 +187,9 @@ def test_frames_that_are_not_finite_stop_before_the_weights_are_touched(
 
 
 def test_augmentation_depends_on_seed_epoch_and_clip_not_on_the_batch(
-    data: LabelledFrames,
+    data: LabelledFrames, make_store: Callable[..., Any]
 ) -> None:
+    store = data.store
     model, options = make_model(), make_options(spec_augment=SpecAugmentOptions(time_share=0.5))
     model.adapter.standardize.set_statistics(torch.full((6,), 7.0), torch.ones(6))
 
@@ -205,6 +206,10 @@ def test_augmentation_depends_on_seed_epoch_and_clip_not_on_the_batch(
     for row in range(4):
         length = LENGTHS[row]
         assert torch.equal(together[row, :length], hidden([row])[0])
+    data.store = make_store([40, 40])
+    alike = hidden([0, 1])
+    assert not torch.equal(alike[0], alike[1])
+    data.store = store
     assert not torch.equal(together, hidden([0, 1, 2, 3], epoch=1))
     assert not torch.equal(together, hidden([0, 1, 2, 3], seed=1))
 

@@ -17,6 +17,7 @@ from voxadapt.recipes.pretraining_state import PretrainingRun
 from voxadapt.recipes.pretraining_step import (
     COUNTED_OVER,
     count_globally,
+    draw_feature_masks,
     draw_masks,
     train_step,
     weighted_loss,
@@ -56,8 +57,39 @@ def test_masks_depend_on_seed_epoch_and_clip_not_on_the_batch(make_run: Make) ->
         assert 0 < alone.sum() < length
     run.progress.epoch = 1
     assert not torch.equal(draw_masks(run, load(run, CLIPS)), together)
+    alike = make_run([40, 40])
+    masks = draw_masks(alike, load(alike, [0, 1]))
+    assert not torch.equal(masks[0], masks[1])
     other = make_run(seed=1)
     assert not torch.equal(draw_masks(other, load(other, CLIPS)), together)
+
+
+def test_hidden_features_depend_on_seed_epoch_and_clip_not_on_the_batch(make_run: Make) -> None:
+    options = {"masking.feature_masks": 1, "masking.feature_share": 1.0}
+    run = make_run(**options)
+    together = draw_feature_masks(run, load(run, CLIPS))
+    assert together.shape == (5, 6)
+    for row, index in enumerate(CLIPS):
+        assert torch.equal(together[row], draw_feature_masks(run, load(run, [index]))[0])
+    assert len({tuple(row) for row in together.tolist()}) > 1
+    run.progress.epoch = 1
+    assert not torch.equal(draw_feature_masks(run, load(run, CLIPS)), together)
+    other = make_run(seed=1, **options)
+    assert not torch.equal(draw_feature_masks(other, load(other, CLIPS)), together)
+
+
+def test_hidden_features_are_hidden_from_the_student_alone(make_run: Make) -> None:
+    seen = {}
+    run = make_run(**{"masking.feature_masks": 3, "masking.feature_share": 1.0})
+    for name in ("student", "teacher"):
+        adapter = getattr(run.pretrainer, name).adapter
+        adapter.register_forward_pre_hook(
+            lambda _, arguments, name=name: seen.update({name: arguments[0].clone()})
+        )
+    train_step(run, CLIPS, 0.0)
+    assert not torch.equal(seen["student"], seen["teacher"])
+    changed = seen["student"] != seen["teacher"]
+    assert seen["student"][changed].eq(0).all()  # the corpus mean of this adapter
 
 
 def test_counts_leave_padding_and_fillers_out(make_run: Make) -> None:
@@ -94,7 +126,8 @@ def test_the_logged_losses_are_means_over_real_frames_alone(make_run: Make) -> N
     for index in CLIPS:
         part = load(run, [index])
         mask = draw_masks(run, part)
-        found = run.pretrainer(part.frames, part.padding_mask, mask, part.clip_weights)
+        hidden = draw_feature_masks(run, part)
+        found = run.pretrainer(part.frames, part.padding_mask, mask, part.clip_weights, hidden)
         for name, value in found.losses.items():
             sums[name] += value.item()
         counts["hidden"] += int(mask.sum())
