@@ -33,7 +33,6 @@ from voxadapt.recipes.finetune_options import FinetuneOptions
 from voxadapt.recipes.fit_classifier import FitState, LabelledFrames, fit
 from voxadapt.recipes.frame_batches import corpus_statistics
 from voxadapt.recipes.metrics import (
-    average_runs,
     bootstrap_interval,
     classification_metrics,
     expected_calibration_error,
@@ -49,6 +48,7 @@ from voxadapt.recipes.prepare import (
 from voxadapt.recipes.process_group import finish_log, join_processes, start_log
 from voxadapt.recipes.report import write_report
 from voxadapt.recipes.run_folder import check_out, claim_out, read_record, versions, write_json
+from voxadapt.recipes.run_results import join_runs, log_result, split_record
 
 logger = logging.getLogger(__name__)
 
@@ -260,70 +260,6 @@ def score_test(
         "config": dataclasses.asdict(options),
         "versions": versions(),
     }
-
-
-def split_record(data: LabelledFrames) -> dict[str, Any]:
-    """Which clip was in which part."""
-    parts = {
-        name: [data.clips[index].id for index in getattr(data.splits, name)]
-        for name in ("train", "valid", "test")
-    }
-    return {"protocol": data.splits.protocol, "notes": data.splits.notes, **parts}
-
-
-def join_runs(
-    out: Path, results: list[tuple[Path, dict[str, Any]]], options: FinetuneOptions
-) -> dict[str, Any]:
-    """Metrics over folds and seeds: means, their spread, and each run."""
-    runs = [result for _, result in results]
-    averages = average_runs(runs)
-    folds = sorted({run["fold"] for run in runs if run["fold"] is not None})
-    names = ("ua", "wa", "macro_f1")
-    return {
-        "labels": runs[0]["labels"],
-        "n": sum(run["n"] for run in runs),
-        **{name: averages[name]["mean"] for name in names},
-        "std": {name: averages[name]["std"] for name in names},
-        "confusion": np.sum([run["confusion"] for run in runs], axis=0).tolist(),
-        "protocol": runs[0]["protocol"],
-        "by_fold": [
-            {"fold": fold, **average_runs([run for run in runs if run["fold"] == fold])}
-            for fold in folds
-        ],
-        "ci95": runs[0]["ci95"] if len(folds) <= 1 else None,
-        "seed": options.seed,
-        "seeds": options.seeds,
-        "runs": [
-            {
-                "folder": str(folder.relative_to(out)),
-                **{key: run[key] for key in ("fold", "seed", "best_epoch", "split_fingerprint")},
-                **{name: run[name] for name in names},
-            }
-            for folder, run in results
-        ],
-        "adapter": runs[0]["adapter"],
-        "left_out": runs[0]["left_out"],
-        "parameters_trained": runs[0]["parameters_trained"],
-        "seconds": round(sum(run["seconds"] for run in runs), 1),
-        "speaker_overlap": any(run["speaker_overlap"] for run in runs),
-        "notes": runs[0]["notes"],
-        "config": dataclasses.asdict(options),
-        "versions": versions(),
-    }
-
-
-def log_result(out: Path, metrics: dict[str, Any]) -> None:
-    """Say how the run went and where things are."""
-    spread = metrics.get("std")
-    scores = ", ".join(
-        f"{title} {100 * metrics[name]:.2f}" + (f" ± {100 * spread[name]:.2f}" if spread else "")
-        for title, name in (("UA", "ua"), ("WA", "wa"), ("macro-F1", "macro_f1"))
-    )
-    logger.info("test: %s (%d clips, protocol %s)", scores, metrics["n"], metrics["protocol"])
-    logger.info("model %s, metrics %s", out / "model", out / "metrics.json")
-    if (out / "report.html").exists():
-        logger.info("report %s", out / "report.html")
-    logger.info("use it:  voxadapt predict %s CLIP.wav", out)
 
 
 if __name__ == "__main__":
