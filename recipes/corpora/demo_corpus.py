@@ -2,9 +2,11 @@
 """The demo corpus: synthetic emotional speech, made by our own code in seconds.
 
 Eight speakers say made-up syllables in four emotions, as `demo_voices` has it; the test speakers
-are heard in no other part. Logistic regression on mean energy or on mean pitch stays far below 0.75
-unweighted accuracy on them, and the whole path gets above 0.90. That shows that the path works, and
-nothing about real speech.
+are heard in no other part. On them, logistic regression on mean energy gets about 0.4 unweighted
+accuracy and on mean pitch about 0.3; the whole path gets 0.93 to 1.00 (seeds 0 to 4). The emotions
+also differ in voice quality, so logistic regression on the mean log-Mel spectrum gets 0.90 to 0.97:
+the corpus shows that the path works, not that a deep model is needed, and nothing about real
+speech.
 """
 
 import csv

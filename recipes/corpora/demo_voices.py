@@ -24,7 +24,7 @@ EMOTIONS: dict[str, Prosody] = {
     "angry": Prosody(
         level=3.0, pitch=1.5, accent=8.0, peak=0.0, declination=-1.0, ending=-3.0, rate=5.6,
         contrast=7.0, attack=0.08, legato=0.06, tremor=0.0,
-        open_quotient=0.40, tilt=-5.5, jitter=0.020, shimmer=0.25, breath=0.05,
+        open_quotient=0.40, tilt=-4.5, jitter=0.025, shimmer=0.25, breath=0.03,
     ),
     "happy": Prosody(
         level=1.5, pitch=3.5, accent=9.0, peak=1.0, declination=0.5, ending=4.0, rate=4.8,
@@ -98,7 +98,7 @@ def draw_voice(seed: int, speaker: int) -> tuple[Voice, FloatArray]:
         f0=f0 * 2.0 ** (0.4 * pitch / 12.0),
         # Shorter tracts go with higher voices: 0.97 at 98 Hz, 1.17 at 220 Hz, and a little chance.
         tract_scale=0.97 + 0.20 * np.log(f0 / 98.0) / np.log(220.0 / 98.0) + 0.02 * scale,
-        tilt=2.0 + 0.3 * tilt,
+        tilt=4.0 + 0.3 * tilt,
         gain=2.5 * gain,
     )
     style = np.clip(rng.standard_normal(len(fields(Prosody))), -limit, limit)

@@ -29,6 +29,8 @@ FORMANT_BANDWIDTHS = (70.0, 90.0, 140.0, 200.0)  # Hz
 # The tract's higher resonances hardly move in speech, so one set (for a tract of scale 1) will do.
 UPPER_FORMANTS = (4500.0, 5500.0, 6500.0, 7500.0)
 UPPER_BANDWIDTH = 300.0
+# A resonator nearer to 8 kHz would meet its own mirror image there and drown all else.
+HIGHEST_FORMANT = 7600.0
 TILT_CORNER = 500.0  # Hz, below which spectral tilt leaves the spectrum as it is
 
 
@@ -171,13 +173,11 @@ def synthesise(tracks: SpeechTracks, rng: np.random.Generator) -> FloatArray:
     """
     frames = len(tracks.f0)
     frequencies = np.arange(FFT_SIZE // 2 + 1, dtype=np.float64) * (SAMPLE_RATE / FFT_SIZE)
-    upper = resonances(
-        frequencies,
-        np.minimum(np.array(UPPER_FORMANTS) * tracks.tract_scale, 0.49 * SAMPLE_RATE),
-        np.full(len(UPPER_FORMANTS), UPPER_BANDWIDTH),
-    )
+    upper = np.array(UPPER_FORMANTS) * tracks.tract_scale
+    upper = upper[upper < HIGHEST_FORMANT]
     octaves = np.log2(np.maximum(frequencies, TILT_CORNER) / TILT_CORNER)
-    fixed = upper * 10.0 ** (-tracks.tilt * octaves / 20.0)  # [N]
+    fixed = resonances(frequencies, upper, np.full(len(upper), UPPER_BANDWIDTH))  # [N]
+    fixed = fixed * 10.0 ** (-tracks.tilt * octaves / 20.0)
     moving = resonances(frequencies, tracks.formants, np.array(FORMANT_BANDWIDTHS))  # [T, N]
     source = framewise_spectra(glottal_source(tracks, rng), frames, OVERSAMPLING)
     voice = source * moving * fixed

@@ -92,6 +92,13 @@ def test_irregular_voices_have_something_between_the_harmonics(change: dict[str,
     assert power(steady(**change))[between].sum() > 100 * power(steady())[between].sum()
 
 
+@pytest.mark.parametrize("tract_scale", np.arange(0.85, 1.3, 0.05))
+def test_no_tract_drowns_the_voice_in_its_highest_resonances(tract_scale: float):
+    tracks = steady(tract_scale=tract_scale)
+    spectrum = power(dataclasses.replace(tracks, formants=tracks.formants * tract_scale))
+    assert band(spectrum, 0, 4000) > 20 * band(spectrum, 5000, 8000)
+
+
 def test_frication_is_noise_around_its_centre():
     tracks = steady(voicing=np.zeros(TRACK_RATE), frication=np.full(TRACK_RATE, 0.3))
     spectrum = power(tracks)

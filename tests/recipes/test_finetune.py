@@ -80,7 +80,8 @@ def test_every_pooler_trains_two_steps_and_leaves_what_is_promised(
 
 
 def test_it_learns(run_cli: Run, finetune_options: list[str]) -> None:
-    options = [*finetune_options, "--epochs=25", "--adapter=random", "--out=run"]
+    options = [*finetune_options, "--epochs=40", "--adapter=random", "--out=run"]
+    options += ["--optimizer.learning_rate=0.003", "--optimizer.averaging=0.9"]
     assert run_cli("finetune", *options).code == 0
     assert read("run/metrics.json")["ua"] == 1.0
 
