@@ -4,8 +4,8 @@
     python benchmarks/urdu.py CORPORA --out runs/urdu
 
 CORPORA is a folder with ``urdu/urdu.csv``, ``fsdd/fsdd.csv`` and ``baved/baved.csv`` (columns path,
-label, speaker; URDU with EmoBox's fold 1 as ``split``). Runs the commands that it prints and goes on
-where it was interrupted.
+label, speaker; URDU with EmoBox's fold 1 as ``split``). Runs the commands that it prints and goes
+on where it was interrupted.
 """
 
 import argparse

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import logging
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.recipes import finetune, pretrain_adapter
-from voxadapt.recipes.command_line import UsageError, parse, run_command
+from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.demo_corpus import make_demo_corpus
 from voxadapt.recipes.corpora.manifest import read_manifest
 from voxadapt.recipes.run_folder import write_json
@@ -121,4 +120,4 @@ def probabilities(prediction: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    leave(run_command(main))

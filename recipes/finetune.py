@@ -10,7 +10,6 @@ import dataclasses
 import json
 import logging
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from voxadapt.classifier import SpeechClassifier
 from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.pooling import build_pooler
 from voxadapt.recipes.adapter_choice import build_adapter, choose_adapter
-from voxadapt.recipes.command_line import UsageError, parse, run_command
+from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.corpora.splits import Splits, make_splits
 from voxadapt.recipes.evaluation import classify_clips, write_predictions
@@ -263,4 +262,4 @@ def score_test(
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    leave(run_command(main))

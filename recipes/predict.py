@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from voxadapt.backbones import AudioError
 from voxadapt.classifier import SpeechClassifier
-from voxadapt.recipes.command_line import UsageError, parse, run_command
+from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.class_folders import AUDIO_EXTENSIONS
 
 logger = logging.getLogger(__name__)
@@ -92,4 +92,4 @@ def find_files(names: Sequence[str]) -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    leave(run_command(main))

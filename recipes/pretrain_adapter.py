@@ -18,7 +18,7 @@ from tqdm import tqdm
 from voxadapt.adapters import AdapterPretrainer, WAPTransformer, WAPTransformerConfig
 from voxadapt.recipes.adapter_folder import save_adapter
 from voxadapt.recipes.codebook_refits import refit_codebook
-from voxadapt.recipes.command_line import parse, run_command
+from voxadapt.recipes.command_line import leave, parse, run_command
 from voxadapt.recipes.corpora.batching import plan_mixed_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.frame_batches import corpus_statistics
@@ -152,4 +152,4 @@ def train(run: PretrainingRun) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    leave(run_command(main))

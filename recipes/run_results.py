@@ -2,6 +2,7 @@
 """What fine-tuning runs leave beside their metrics: the split, and the mean of several runs."""
 
 import dataclasses
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from voxadapt.recipes.finetune_options import FinetuneOptions
 from voxadapt.recipes.fit_classifier import LabelledFrames
-from voxadapt.recipes.metrics import average_runs
+from voxadapt.recipes.metrics import average_runs, bootstrap_interval
 from voxadapt.recipes.run_folder import versions
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def join_runs(
             {"fold": fold, **average_runs([run for run in runs if run["fold"] == fold])}
             for fold in folds
         ],
-        "ci95": runs[0]["ci95"] if len(folds) <= 1 else None,
+        "ci95": pooled_interval([folder for folder, _ in results], runs[0]["labels"]),
         "seed": options.seed,
         "seeds": options.seeds,
         "runs": [
@@ -64,6 +65,29 @@ def join_runs(
         "config": dataclasses.asdict(options),
         "versions": versions(),
     }
+
+
+def pooled_interval(folders: list[Path], labels: list[str]) -> dict[str, Any]:
+    """95 % interval over the clips of all runs; the seeds' predictions of a clip stay together.
+
+    Args:
+        folders: The runs.
+        labels: Names of the classes; runs of folds that lack a class have fewer.
+    """
+    records = [
+        json.loads(line)
+        for folder in folders
+        for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    labels = sorted(
+        {*labels, *(record[name] for record in records for name in ("label", "predicted"))}
+    )
+    true, predicted = (
+        np.array([labels.index(record[name]) for record in records])
+        for name in ("label", "predicted")
+    )
+    clips = [record["id"] for record in records]
+    return {**bootstrap_interval(labels, true, predicted, speakers=clips), "unit": "clip"}
 
 
 def log_result(out: Path, metrics: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ The test part was scored when the model was trained; this is for other data, or 
 
 import dataclasses
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from voxadapt.classifier import SpeechClassifier
-from voxadapt.recipes.command_line import UsageError, parse, run_command
+from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.evaluation import classify_clips, write_predictions
 from voxadapt.recipes.metrics import (
@@ -141,4 +140,4 @@ def choose_clips(clips: list[Clip], split: str, labels: list[str]) -> list[Clip]
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    leave(run_command(main))

@@ -233,6 +233,8 @@ def test_seeds_and_folds_are_averaged(run_cli: Run, finetune_options: list[str])
         values = [run[name] for run in runs]
         assert metrics[name] == pytest.approx(np.mean(values))
         assert metrics["std"][name] == pytest.approx(np.std(values, ddof=1))
+    assert metrics["ci95"]["unit"] == "clip"
+    assert metrics["ci95"]["wa"][0] <= metrics["wa"] <= metrics["ci95"]["wa"][1]
     assert [entry["fold"] for entry in metrics["by_fold"]] == ["1", "2"]
     assert metrics["by_fold"][0]["ua"]["mean"] == pytest.approx(
         np.mean([r["ua"] for r in runs[:2]])
