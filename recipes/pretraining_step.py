@@ -125,9 +125,11 @@ def draw_masks(run: PretrainingRun, batch: FrameBatch) -> Tensor:
     return masks.to(batch.padding_mask.device)
 
 
-def draw_feature_masks(run: PretrainingRun, batch: FrameBatch) -> Tensor:
+def draw_feature_masks(run: PretrainingRun, batch: FrameBatch) -> Tensor | None:
     """Hidden features ``[B, D]`` of a batch, drawn for each clip from (seed, epoch, clip id)."""
     options = run.options
+    if not options.masking.feature_masks:
+        return None
     masks = []
     for index in batch.indices:
         clip = run.corpus.clips[index]
