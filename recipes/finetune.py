@@ -31,11 +31,7 @@ from voxadapt.recipes.evaluation import classify_clips, write_predictions
 from voxadapt.recipes.finetune_options import FinetuneOptions
 from voxadapt.recipes.fit_classifier import FitState, LabelledFrames, fit
 from voxadapt.recipes.frame_batches import corpus_statistics
-from voxadapt.recipes.metrics import (
-    bootstrap_interval,
-    classification_metrics,
-    expected_calibration_error,
-)
+from voxadapt.recipes.metrics import score_probabilities
 from voxadapt.recipes.prepare import (
     BAD_AUDIO_FILE,
     PreparedCorpus,
@@ -234,19 +230,15 @@ def score_test(
     budget = max(1, round(options.batch_seconds * data.frame_rate))
     probabilities = classify_clips(classifier, data.store, indices, accelerator, budget=budget)
     clips = [data.clips[index] for index in indices]
-    true, predicted = data.targets[indices], probabilities.argmax(axis=1)
     if accelerator.is_main_process:
         write_predictions(out / "predictions.jsonl", clips, probabilities, data.labels)
     best = state.history[state.best_epoch]
     return {
-        "labels": data.labels,
-        **classification_metrics(data.labels, true, predicted),
+        **score_probabilities(
+            data.labels, data.targets[indices], probabilities, [clip.speaker for clip in clips]
+        ),
         "protocol": data.splits.protocol,
         "by_fold": [],
-        "ci95": bootstrap_interval(
-            data.labels, true, predicted, speakers=[clip.speaker for clip in clips]
-        ),
-        "ece": expected_calibration_error(probabilities, true),
         "seed": seed,
         "best_epoch": state.best_epoch + 1,
         "valid": {name: best[f"valid_{name}"] for name in ("ua", "wa", "macro_f1", "loss")},

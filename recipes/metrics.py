@@ -171,6 +171,32 @@ def expected_calibration_error(
     return float(np.abs(per_bin).sum() / len(true))
 
 
+def score_probabilities(
+    labels: Sequence[str],
+    true: np.ndarray,
+    probabilities: np.ndarray,
+    speakers: Sequence[str | None],
+) -> dict[str, Any]:
+    """Everything that is reported of a scored part: metrics, their interval, calibration error.
+
+    Args:
+        labels: Names of the classes ``C``.
+        true: ``[N]`` int, class of each clip.
+        probabilities: ``[N, C]`` float.
+        speakers: Speaker of each clip, None where unknown.
+
+    Returns:
+        ``labels``, what `classification_metrics` gives, ``ci95`` and ``ece``.
+    """
+    predicted = probabilities.argmax(axis=1)
+    return {
+        "labels": list(labels),
+        **classification_metrics(labels, true, predicted),
+        "ci95": bootstrap_interval(labels, true, predicted, speakers=speakers),
+        "ece": expected_calibration_error(probabilities, true),
+    }
+
+
 def average_runs(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Average the scores of several runs, such as seeds or folds.
 

@@ -19,11 +19,7 @@ from voxadapt.classifier import SpeechClassifier
 from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.evaluation import classify_clips, write_predictions
-from voxadapt.recipes.metrics import (
-    bootstrap_interval,
-    classification_metrics,
-    expected_calibration_error,
-)
+from voxadapt.recipes.metrics import score_probabilities
 from voxadapt.recipes.options import FEATURES, CorpusOptions
 from voxadapt.recipes.prepare import prepare_features, read_clips
 from voxadapt.recipes.process_group import join_processes
@@ -91,13 +87,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         budget=max(1, round(options.batch_seconds * model.backbone.spec.frame_rate)),
     )
     true = np.array([model.labels.index(str(clip.label)) for clip in corpus.clips])
-    predicted = probabilities.argmax(axis=1)
     speakers = [clip.speaker for clip in corpus.clips]
     metrics = {
-        "labels": model.labels,
-        **classification_metrics(model.labels, true, predicted),
-        "ci95": bootstrap_interval(model.labels, true, predicted, speakers=speakers),
-        "ece": expected_calibration_error(probabilities, true),
+        **score_probabilities(model.labels, true, probabilities, speakers),
         "split": options.split,
         "left_out": len(corpus.bad),
         "config": dataclasses.asdict(options),

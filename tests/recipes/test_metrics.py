@@ -12,6 +12,7 @@ from voxadapt.recipes.metrics import (
     bootstrap_interval,
     classification_metrics,
     expected_calibration_error,
+    score_probabilities,
 )
 
 LABELS = ["angry", "happy", "neutral", "sad"]
@@ -242,3 +243,17 @@ def test_wrong_runs_are_refused() -> None:
         average_runs([])
     with pytest.raises(ValueError, match="run 1 lacks ua"):
         average_runs([{"wa": 1, "ua": 1, "macro_f1": 1}, {"wa": 1, "macro_f1": 1}])
+
+
+def test_scored_probabilities_have_every_part() -> None:
+    probabilities = np.array([[0.7, 0.3], [0.4, 0.6], [0.9, 0.1]])
+    true, labels, speakers = np.array([0, 1, 1]), ["no", "yes"], ["a", "b", None]
+    found = score_probabilities(labels, true, probabilities, speakers)
+    predicted = np.array([0, 1, 0])
+    assert found == {
+        "labels": labels,
+        **classification_metrics(labels, true, predicted),
+        "ci95": bootstrap_interval(labels, true, predicted, speakers=speakers),
+        "ece": expected_calibration_error(probabilities, true),
+    }
+    assert found["ci95"]["unit"] == "clip"
