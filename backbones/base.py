@@ -29,6 +29,11 @@ class BackboneSpec:
             is zero-padded up to this length and gives one real frame.
         layers: Transformer layers that are run; 0 for the filterbank.
         parameters: Number of parameters held in memory.
+        layer_outputs: Layers whose outputs stand side by side in a frame, `D / layer_outputs`
+            features each; 1 unless all layers were asked for (`weighted`).
+        receptive_field: Samples that a frame is computed from before the layers mix frames.
+        normalization: What is done to a waveform, or its spectrogram, in words.
+        licence: As the model card names it; None where it does not, or there is none.
         sample_rate: Samples per second (Hz) of the waveforms that are expected.
     """
 
@@ -38,11 +43,15 @@ class BackboneSpec:
     minimum_samples: int
     layers: int
     parameters: int
+    layer_outputs: int = 1
+    receptive_field: int = 0
+    normalization: str = "none"
+    licence: str | None = None
     sample_rate: int = 16_000
 
 
 class Backbone(Protocol):
-    """A frozen encoder of waveforms. `FilterbankBackbone` and the two HF encoders are such.
+    """A frozen encoder of waveforms. `FilterbankBackbone` and `EncoderBackbone` are such.
 
     Whatever the padding holds, and whatever else is in the batch, a clip's real frames are the same
     to float tolerance.
@@ -51,6 +60,11 @@ class Backbone(Protocol):
     @property
     def spec(self) -> BackboneSpec:
         """Size, rate and cost of this backbone."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """What it is computed in, `fp32` or `bf16`."""
         ...
 
     def __call__(self, waveforms: Tensor, padding_mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,6 +94,15 @@ class Backbone(Protocol):
 
     def fingerprint(self) -> str:
         """64 hexadecimal digits that are the same exactly when the features are the same."""
+        ...
+
+    def cache_key(self) -> str:
+        """64 hexadecimal digits; other ones where the features were rounded in another way."""
+        ...
+
+    @property
+    def preferred_batch_seconds(self) -> float:
+        """Seconds of padded audio to a batch that are fast where the backbone is."""
         ...
 
 

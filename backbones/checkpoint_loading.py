@@ -38,45 +38,104 @@ def read_model_type(name: str, revision: str | None = None) -> str:
     """
     from transformers import PretrainedConfig
 
+    if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
+        raise _cannot_load(
+            name, "it has no config.json"
+        )  # transformers takes that for an empty one
     config, _ = _explained(name, lambda: PretrainedConfig.get_config_dict(name, revision=revision))
     return str(config.get("model_type", ""))
 
 
-def read_do_normalize(name: str, revision: str | None = None) -> bool | None:
-    """Read from `preprocessor_config.json` whether waveforms are normalised.
+def read_preprocessor(name: str, revision: str | None = None) -> dict[str, Any]:
+    """Read `preprocessor_config.json`, which says how waveforms are prepared.
 
     Args:
         name: Hub id, or a local folder.
         revision: Branch, tag or commit on the hub.
 
     Returns:
-        Its `do_normalize`; None where the file or the entry is missing.
+        Its content; empty where the file is missing.
 
     Raises:
-        BackboneError: The file is there but cannot be read.
+        BackboneError: The file is there but cannot be read; its `do_normalize` is neither true nor
+            false; or the model expects another rate than 16 kHz.
     """
+    path = _find_file(name, "preprocessor_config.json", revision)
+    if path is None:
+        return {}
+    content = _explained(name, lambda: json.loads(path.read_text(encoding="utf-8")))
+    if not isinstance(content, dict):
+        raise BackboneError(
+            f"preprocessor_config.json of {name} holds a {type(content).__name__}, but an object "
+            "with the feature extractor's settings is needed: fetch the file again."
+        )
+    normalize = content.get("do_normalize")
+    if normalize is not None and not isinstance(normalize, bool):
+        raise BackboneError(
+            f"preprocessor_config.json of {name} has do_normalize {normalize!r}, but true or false "
+            "is needed: correct the file."
+        )
+    rate = content.get("sampling_rate", 16_000)
+    if rate != 16_000:
+        raise BackboneError(
+            f"preprocessor_config.json of {name} has sampling_rate {rate!r}, but audio is given to "
+            "backbones at 16000 Hz: take a checkpoint for that rate."
+        )
+    return content
+
+
+def read_licence(name: str, revision: str | None = None) -> str | None:
+    """Read the licence from the model card, `README.md`; None where there is none.
+
+    Args:
+        name: Hub id, or a local folder.
+        revision: Branch, tag or commit on the hub.
+    """
+    import yaml
+    from huggingface_hub.repocard import metadata_load
+
+    path = _find_file(name, "README.md", revision)
+    if path is None:
+        return None
+    try:
+        metadata = metadata_load(path)
+    except (ValueError, OSError, yaml.YAMLError):
+        return None  # a card is written by hand, and nothing hangs on it
+    licence = metadata.get("license") if isinstance(metadata, dict) else None
+    if licence == "other" and isinstance(metadata, dict):
+        licence = metadata.get("license_name", licence)
+    return None if licence is None else str(licence)
+
+
+def find_commit(name: str, revision: str | None = None) -> str | None:
+    """Find the hub's commit that a checkpoint is of; None for a local folder.
+
+    Args:
+        name: Hub id, or a local folder.
+        revision: Branch, tag or commit on the hub.
+    """
+    path = _find_file(name, "config.json", revision)
+    if path is None or Path(name).is_dir():
+        return None
+    # Where the hub's files are kept: models--owner--name/snapshots/COMMIT/config.json
+    found = re.search(r"/snapshots/([0-9a-f]{40})/", path.as_posix())
+    return None if found is None else found[1]
+
+
+def _find_file(name: str, file: str, revision: str | None) -> Path | None:
     from transformers.utils import cached_file
 
     path = _explained(
         name,
         lambda: cached_file(
             name,
-            "preprocessor_config.json",
+            file,
             revision=revision,
             _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=False,
         ),
     )
-    if path is None:
-        return None
-    content = _explained(name, lambda: json.loads(Path(path).read_text(encoding="utf-8")))
-    value = content.get("do_normalize") if isinstance(content, dict) else None
-    if value is not None and not isinstance(value, bool):
-        raise BackboneError(
-            f"preprocessor_config.json of {name} has do_normalize {value!r}, but true or false is "
-            "needed: correct the file."
-        )
-    return value
+    return None if path is None else Path(path)
 
 
 def load_checkpoint(
@@ -160,18 +219,22 @@ def _explained(name: str, load: Callable[[], _Result]) -> _Result:
         safetensors.SafetensorError,
     ) as error:
         first_line = str(error).strip().split("\n")[0].rstrip(".")
-        if Path(name).is_dir():
-            advice = (
-                "A folder needs config.json and model.safetensors (or pytorch_model.bin), as "
-                "save_pretrained or `hf download` writes them"
-            )
-        else:
-            advice = (
-                "It is no folder on this machine, so it was looked up as a hub id. Without network "
-                f"fetch it elsewhere (`hf download {name} --local-dir FOLDER`) and give FOLDER "
-                "instead, or use the fbank backbone, which needs no download"
-            )
-        raise BackboneError(f"{name} cannot be loaded: {first_line}. {advice}.") from error
+        raise _cannot_load(name, first_line) from error
+
+
+def _cannot_load(name: str, why: str) -> BackboneError:
+    if Path(name).is_dir():
+        advice = (
+            "A folder needs config.json and model.safetensors (or pytorch_model.bin), as "
+            "save_pretrained or `hf download` writes them"
+        )
+    else:
+        advice = (
+            "It is no folder on this machine, so it was looked up as a hub id. Without network "
+            f"fetch it elsewhere (`hf download {name} --local-dir FOLDER`) and give FOLDER "
+            "instead, or use the fbank backbone, which needs no download"
+        )
+    return BackboneError(f"{name} cannot be loaded: {why}. {advice}.")
 
 
 @contextmanager

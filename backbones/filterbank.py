@@ -82,6 +82,7 @@ class FilterbankBackbone(nn.Module):
 
     window: Tensor
     mel_filters: Tensor
+    precision = "fp32"
 
     def __init__(self, config: FilterbankConfig | None = None) -> None:
         super().__init__()
@@ -114,6 +115,7 @@ class FilterbankBackbone(nn.Module):
             minimum_samples=self.window_samples + (config.stack - 1) * self.hop_samples,
             layers=0,
             parameters=0,
+            receptive_field=self.window_samples + (config.stack - 1) * self.hop_samples,
             sample_rate=sample_rate,
         )
         freeze(self)
@@ -170,3 +172,12 @@ class FilterbankBackbone(nn.Module):
         """64 hexadecimal digits that are the same exactly when the features are the same."""
         content = json.dumps({**self.config(), "code": _CODE_VERSION}, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
+
+    def cache_key(self) -> str:
+        """The same as the fingerprint: it is always computed in float32."""
+        return self.fingerprint()
+
+    @property
+    def preferred_batch_seconds(self) -> float:
+        """Seconds of padded audio to a batch; it hardly matters here."""
+        return 60.0

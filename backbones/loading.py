@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a name, or a saved config, to a backbone."""
+"""From a name, a model or a saved config to a backbone."""
 
 from __future__ import annotations
 
@@ -9,29 +9,34 @@ from dataclasses import fields
 from typing import Any
 
 from .base import Backbone, BackboneError
-from .checkpoint_loading import read_model_type
+from .encoder import EncoderBackbone, Precision
 from .filterbank import FilterbankBackbone, FilterbankConfig
-from .ssl_encoder import SSL_MODEL_TYPES, SSLEncoderBackbone
-from .whisper_encoder import WHISPER_MODEL_TYPE, WhisperEncoderBackbone
+
+_ENCODER_KEYS = {"name_or_path", "revision", "layer", "normalize", "whisper_context"}
 
 
 def load_backbone(
-    name: str,
+    name: Any,
     *,
     layer: int | str = "last",
     revision: str | None = None,
     whisper_context: str = "window",
+    precision: Precision = "fp32",
 ) -> Backbone:
-    """Load a backbone by name.
+    """Load a backbone.
 
     Args:
-        name: `fbank`, or the hub id or folder of a HuBERT, wav2vec 2.0, WavLM or Whisper
-            checkpoint.
+        name: `fbank`, or the hub id or folder of a checkpoint of one of the families (HuBERT,
+            wav2vec 2.0, WavLM, UniSpeech-SAT, data2vec-audio, Wav2Vec2-BERT, Whisper), or an
+            instance of such a model of transformers, which is then taken over.
         layer: Transformer layer whose output is used, 0 (the input of the first) to the number of
-            layers, or `last`. The filterbank has none, so only `last` is allowed there.
+            layers; or `last`; or, of all layers, their `mean` or a `weighted` sum that is learnt
+            later. The filterbank has none, so only `last` is allowed there.
         revision: Branch, tag or commit on the hub.
         whisper_context: What a Whisper encoder sees around a clip: `window` or `clip`, see
-            `WhisperEncoderBackbone`. No other backbone reads it.
+            `WhisperEncoder`. No other backbone reads it.
+        precision: What an encoder is computed in, `fp32` or `bf16`. The filterbank is always in
+            float32: it costs next to nothing.
 
     Returns:
         The backbone, frozen.
@@ -49,25 +54,31 @@ def load_backbone(
                 "neither layers nor revisions: leave both out."
             )
         return FilterbankBackbone()
-    model_type = read_model_type(name, revision)
-    if model_type == WHISPER_MODEL_TYPE:
-        return WhisperEncoderBackbone.from_pretrained(
-            name, layer=layer, revision=revision, context=whisper_context
+    if isinstance(name, str):
+        return EncoderBackbone.from_pretrained(
+            name,
+            layer=layer,
+            revision=revision,
+            whisper_context=whisper_context,
+            precision=precision,
         )
-    if model_type in SSL_MODEL_TYPES:
-        return SSLEncoderBackbone.from_pretrained(name, layer=layer, revision=revision)
-    families = ", ".join([*SSL_MODEL_TYPES, WHISPER_MODEL_TYPE])
-    raise BackboneError(
-        f"{name} is a {model_type!r} checkpoint, but a backbone is one of: {families}, or fbank."
+    if revision is not None:
+        raise BackboneError(
+            f"revision {revision!r} goes with a hub id, but a {type(name).__name__} in memory was "
+            "given: leave it out."
+        )
+    return EncoderBackbone.from_model(
+        name, layer=layer, whisper_context=whisper_context, precision=precision
     )
 
 
-def backbone_from_config(config: Mapping[str, Any]) -> Backbone:
+def backbone_from_config(config: Mapping[str, Any], *, precision: Precision = "fp32") -> Backbone:
     """Build the backbone whose `config()` this is.
 
     Args:
         config: What `config()` gave. A further key `fingerprint` is allowed: the backbone's own is
             then compared with it, so that other weights under the same name do not go unnoticed.
+        precision: What an encoder is computed in.
 
     Returns:
         The backbone, frozen.
@@ -83,15 +94,18 @@ def backbone_from_config(config: Mapping[str, Any]) -> Backbone:
     if kind == "fbank":
         _check_keys(options, {field.name for field in fields(FilterbankConfig)})
         backbone = FilterbankBackbone(FilterbankConfig(**options))
-    elif kind == "ssl":
-        _check_keys(options, {"name_or_path", "layer", "revision", "normalize"})
-        backbone = SSLEncoderBackbone.from_pretrained(**options)
-    elif kind == "whisper":
-        _check_keys(options, {"name_or_path", "layer", "revision", "context"})
-        backbone = WhisperEncoderBackbone.from_pretrained(**options)
+    elif kind == "encoder":
+        _check_keys(options, _ENCODER_KEYS)
+        if options.get("name_or_path") is None:
+            raise BackboneError(
+                "The backbone config has no name_or_path: give a hub id or a folder. It was saved "
+                "with an encoder in memory that had no name; load that encoder and give it as "
+                "`backbone`."
+            )
+        backbone = EncoderBackbone.from_pretrained(**options, precision=precision)
     else:
         raise BackboneError(
-            f"The backbone config has type {kind!r}, but fbank, ssl or whisper is needed."
+            f"The backbone config has type {kind!r}, but fbank or encoder is needed."
         )
     if fingerprint is not None and backbone.fingerprint() != fingerprint:
         raise BackboneError(
@@ -103,8 +117,6 @@ def backbone_from_config(config: Mapping[str, Any]) -> Backbone:
 
 
 def _check_keys(options: Mapping[str, Any], allowed: set[str]) -> None:
-    if "name_or_path" in allowed and "name_or_path" not in options:
-        raise BackboneError("The backbone config has no name_or_path: give a hub id or a folder.")
     for key in options:
         if key not in allowed:
             closest = difflib.get_close_matches(key, sorted(allowed), n=1)

@@ -262,6 +262,20 @@ def hubert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def lora_run(
+    finetune_options: list[str], hubert_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A finished run of ``finetune --lora`` on the tiny HuBERT; not to be written to."""
+    out = tmp_path_factory.mktemp("lora") / "run"
+    options = [*finetune_options, "--backbone", hubert_folder, "--adapter=none", "--lora=r=2"]
+    # So high a rate, and no averaging, that the updates are not next to nothing.
+    options += ["--optimizer.encoder_factor=50", "--optimizer.averaging=0"]
+    ran = run_in_process("finetune", *options, "--out", out)
+    assert ran.code == 0, ran.err
+    return out
+
+
 @pytest.fixture
 def write_rows(tmp_path: Path) -> Callable[..., Path]:
     """Write a manifest of one's own in ``tmp_path``: ``write_rows(rows)``."""

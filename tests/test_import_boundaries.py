@@ -23,7 +23,15 @@ NOT_IMPORTED = {
 IN_FUNCTIONS = {
     "adapters": {"faiss", "safetensors", "huggingface_hub"},
     "pooling": set(),
-    "backbones": {"transformers", "peft", "torchaudio", "safetensors", "soundfile"},
+    "backbones": {
+        "huggingface_hub",
+        "peft",
+        "safetensors",
+        "soundfile",
+        "torchaudio",
+        "transformers",
+        "yaml",
+    },
 }
 AT_MODULE_LEVEL = {
     "adapters": {"torch", "einops"},

@@ -24,6 +24,9 @@ def test_spec(backbone):
     spec = backbone.spec
     assert (spec.feature_size, spec.frame_rate, spec.minimum_samples) == (160, 50.0, 560)
     assert (spec.layers, spec.parameters, spec.sample_rate) == (0, 0, 16_000)
+    assert (spec.layer_outputs, spec.receptive_field) == (1, 560)
+    assert (spec.normalization, spec.licence) == ("none", None)
+    assert backbone.preferred_batch_seconds > 0
     assert list(backbone.parameters()) == []
     assert backbone.state_dict() == {}
 
@@ -103,6 +106,8 @@ def test_config_and_fingerprint(backbone):
     assert again.config() == backbone.config()
     assert again.fingerprint() == backbone.fingerprint()
     assert len(backbone.fingerprint()) == 64
+    # It has one precision only.
+    assert backbone.cache_key() == backbone.fingerprint()
     for change in (
         {"num_mels": 40},
         {"window_seconds": 0.03},

@@ -35,3 +35,12 @@ def test_scalars_and_integers_are_hashed():
     counted, further = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
     further.num_batches_tracked += 1
     assert fingerprint_of({}, counted) != fingerprint_of({}, further)
+
+
+def test_the_same_bytes_of_another_type_are_other_numbers():
+    fingerprints = set()
+    for dtype in (torch.float32, torch.int32):
+        module = nn.Module()
+        module.register_buffer("numbers", torch.arange(4, dtype=torch.int32).view(dtype))
+        fingerprints.add(fingerprint_of({}, module))
+    assert len(fingerprints) == 2

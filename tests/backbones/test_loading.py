@@ -6,9 +6,8 @@ import torch
 
 from voxadapt.backbones import (
     BackboneError,
+    EncoderBackbone,
     FilterbankBackbone,
-    SSLEncoderBackbone,
-    WhisperEncoderBackbone,
     backbone_from_config,
     load_backbone,
     pad_waveforms,
@@ -25,31 +24,53 @@ def test_fbank_has_no_layers_or_revisions(options):
         load_backbone("fbank", **options)
 
 
-def test_ssl_encoders(ssl_kind, ssl_folder):
-    backbone = load_backbone(str(ssl_folder(ssl_kind)), layer="2")
-    assert isinstance(backbone, SSLEncoderBackbone)
-    assert backbone.layer == 2
+def test_every_family(kind, checkpoint):
+    backbone = load_backbone(str(checkpoint(kind)), layer="2", precision="bf16")
+    assert isinstance(backbone, EncoderBackbone)
+    assert (backbone.layer, backbone.precision, backbone.spec.layers) == (2, "bf16", 2)
 
 
-def test_whisper(whisper_folder):
-    backbone = load_backbone(str(whisper_folder), layer=1, whisper_context="clip")
-    assert isinstance(backbone, WhisperEncoderBackbone)
-    assert (backbone.layer, backbone.context) == (1, "clip")
+def test_whisper_context(checkpoint):
+    backbone = load_backbone(str(checkpoint("whisper")), layer=1, whisper_context="clip")
+    assert backbone.config()["whisper_context"] == "clip"
+
+
+def test_a_model_in_memory(kind, tiny_model, noise):
+    backbone = load_backbone(
+        tiny_model(kind), layer="mean", whisper_context="clip", precision="bf16"
+    )
+    assert (backbone.layer, backbone.precision, backbone.name) == ("mean", "bf16", None)
+    if kind == "whisper":
+        assert backbone.config()["whisper_context"] == "clip"
+    frames, padding_mask = backbone(*pad_waveforms([noise(3_000)]))
+    assert frames.shape[2] == 16
+    assert not padding_mask.any()
+
+
+def test_a_model_in_memory_has_no_revision(tiny_model):
+    with pytest.raises(BackboneError, match="'main' goes with a hub id, but a HubertModel"):
+        load_backbone(tiny_model("hubert-group"), revision="main")
+
+
+def test_a_model_in_memory_without_a_name_cannot_be_built_again(tiny_model):
+    config = load_backbone(tiny_model("hubert-group")).config()
+    with pytest.raises(BackboneError, match=r"no name_or_path: .* give it as `backbone`"):
+        backbone_from_config(config)
 
 
 def test_a_text_model_lists_the_families(bert_folder):
-    with pytest.raises(BackboneError, match=r"'bert' .* hubert, wav2vec2, wavlm, whisper, or"):
+    with pytest.raises(BackboneError, match=r"'bert' .* HuBERT, .* Whisper\. fbank"):
         load_backbone(str(bert_folder))
 
 
-@pytest.fixture(params=["fbank", "hubert-stable", "wavlm-group", "whisper"])
-def backbone(request, ssl_folder, whisper_folder):
+@pytest.fixture(params=["fbank", "hubert-stable", "wavlm-group", "whisper", "wav2vec2-bert"])
+def backbone(request, checkpoint):
     if request.param == "fbank":
         return load_backbone("fbank")
+    folder = str(checkpoint(request.param))
     if request.param == "whisper":
-        return load_backbone(str(whisper_folder), layer=1, whisper_context="clip")
-    folder = str(ssl_folder(request.param))
-    return SSLEncoderBackbone.from_pretrained(folder, layer=2, normalize=False)
+        return load_backbone(folder, layer=1, whisper_context="clip")
+    return EncoderBackbone.from_pretrained(folder, layer="weighted", normalize=False)
 
 
 def test_a_config_brings_the_backbone_back(backbone, noise):
@@ -64,11 +85,21 @@ def test_a_config_brings_the_backbone_back(backbone, noise):
         assert torch.equal(first, second)
 
 
-def test_other_weights_under_the_same_name_are_noticed(tiny_ssl, tmp_path):
-    tiny_ssl("hubert-group").save_pretrained(tmp_path)
+def test_the_precision_is_no_part_of_a_config(checkpoint):
+    """The same model may be trained in one and used in another."""
+    backbone = load_backbone(str(checkpoint("hubert-group")), precision="bf16")
+    config = {**backbone.config(), "fingerprint": backbone.fingerprint()}
+    for precision in ("fp32", "bf16"):
+        again = backbone_from_config(config, precision=precision)
+        assert again.precision == precision
+        assert (again.cache_key() == backbone.cache_key()) is (precision == "bf16")
+
+
+def test_other_weights_under_the_same_name_are_noticed(tiny_model, tmp_path):
+    tiny_model("hubert-group").save_pretrained(tmp_path)
     backbone = load_backbone(str(tmp_path))
     config = {**backbone.config(), "fingerprint": backbone.fingerprint()}
-    tiny_ssl("hubert-group", seed=1).save_pretrained(tmp_path)
+    tiny_model("hubert-group", seed=1).save_pretrained(tmp_path)
     with pytest.raises(BackboneError, match="other features"):
         backbone_from_config(config)
 
@@ -77,10 +108,12 @@ def test_other_weights_under_the_same_name_are_noticed(tiny_ssl, tmp_path):
     ("config", "message"),
     [
         ({}, "has type None"),
-        ({"type": "mfcc"}, "fbank, ssl or whisper"),
+        ({"type": "mfcc"}, "type 'mfcc', but fbank or encoder"),
+        ({"type": "ssl", "name_or_path": "x"}, "type 'ssl', but fbank or encoder"),
         ({"type": "fbank", "num_mel": 40}, "'num_mels' is the closest"),
-        ({"type": "ssl", "name_or_path": "x", "context": "clip"}, "unknown key 'context'"),
-        ({"type": "whisper", "layer": 1}, "name_or_path"),
+        ({"type": "encoder", "name_or_path": "x", "context": "clip"}, "unknown key 'context'"),
+        ({"type": "encoder", "name_or_path": "x", "precision": "bf16"}, "unknown key 'precision'"),
+        ({"type": "encoder", "layer": 1}, "name_or_path"),
     ],
 )
 def test_configs_that_are_none(config, message):
