@@ -212,7 +212,7 @@ def run_command(
     except KeyboardInterrupt:
         print(
             "interrupted; a training goes on from its last checkpoint with the same command and "
-            "--resume",
+            "--resume, an extraction with the same command",
             file=sys.stderr,
         )
         return 130

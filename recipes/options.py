@@ -4,6 +4,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from voxadapt.backbones import Precision
+
 DEMO_CORPUS = "runs/demo_corpus"
 PRETRAIN_OUT = "runs/pretrain"
 FINETUNE_OUT = "runs/finetune"
@@ -34,12 +36,19 @@ class CorpusOptions:
         data: Manifests (CSV or JSONL with a `path` column) or folders with one sub-folder per
             class. Left out, a small demo corpus is made and used.
         backbone: `fbank` (log-Mel filterbank, needs no download), a Hugging Face hub id, or a local
-            folder, of a HuBERT, wav2vec 2.0, WavLM or Whisper encoder.
+            folder, of a HuBERT, wav2vec 2.0 (XLS-R, MMS), WavLM, UniSpeech-SAT, data2vec-audio,
+            Wav2Vec2-BERT or Whisper encoder.
         revision: Branch, tag or commit of the backbone on the hub.
-        layer: Which of the backbone's layers gives the frames: `last` or a number, 0 being the
-            input of the first one.
+        layer: Which of the backbone's layers gives the frames: a number, 0 being the input of the
+            first one; `last`; the `mean` of all; or `weighted`, all of them side by side for a sum
+            that is learnt. Layers above the number are not run.
         whisper_context: `window` pads a clip to 30 s, as Whisper was trained; `clip` shows the
             encoder the clip only, which is many times faster and gives different features.
+        precision: What the backbone is computed in. `bf16` is about twice as fast as `fp32` where
+            the machine has it, and its features are close to those of `fp32`; where the machine
+            lacks it, `fp32` is used.
+        compile: Run the encoder through `torch.compile`. For long extractions on a GPU; on
+            a CPU it is slower than without. Not for WavLM and Wav2Vec2-BERT.
         features: Folder of the feature cache; frames are computed once for each backbone and clip.
         on_bad_audio: What to do with clips that are unreadable, empty, silent, too short or not
             finite: `error` lists them and stops, `skip` lists them and goes on without.
@@ -51,6 +60,8 @@ class CorpusOptions:
     revision: str | None = None
     layer: int | str = "last"
     whisper_context: Literal["window", "clip"] = "window"
+    precision: Precision = "fp32"
+    compile: bool = False
     features: str = FEATURES
     on_bad_audio: Literal["error", "skip"] = "error"
     allow_outside: bool = False

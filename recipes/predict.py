@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from voxadapt.backbones import AudioError
+from voxadapt.backbones import AudioError, Precision
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.class_folders import AUDIO_EXTENSIONS
+from voxadapt.recipes.encoder_precision import usable_precision
 
 logger = logging.getLogger(__name__)
 
@@ -35,18 +36,23 @@ class PredictOptions:
         run: The folder that `finetune` wrote, or a hub id.
         files: Audio files, or folders that are searched for them.
         format: `json` prints one JSON object for each file and line, `csv` a table with a header.
+        precision: What the backbone is computed in. `bf16` is about twice as fast where the machine
+            has it, and close to `fp32`; where the machine lacks it, `fp32` is used.
     """
 
     run: str
     files: list[str]
     format: Literal["json", "csv"] = "json"
+    precision: Precision = "fp32"
 
 
 def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Run the recipe; prints each file's prediction and returns them all."""
     options = parse(PredictOptions, argv, prog="predict.py", positionals=("run", "files"))
     paths = list(find_files(options.files))
-    model = SpeechClassifier.from_pretrained(options.run)
+    model = SpeechClassifier.from_pretrained(
+        options.run, precision=usable_precision(options.precision)
+    )
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if options.format == "csv":
         writer.writerow(["path", "predicted", *model.labels])

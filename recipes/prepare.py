@@ -10,10 +10,17 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from voxadapt.backbones import Backbone, FilterbankBackbone, load_backbone
+from voxadapt.backbones import (
+    Backbone,
+    BackboneError,
+    EncoderBackbone,
+    FilterbankBackbone,
+    load_backbone,
+)
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_cache import BadClip, FeatureStore, extract_features
 from voxadapt.recipes.corpora.manifest import read_manifest
+from voxadapt.recipes.encoder_precision import usable_precision
 from voxadapt.recipes.options import DEMO_CORPUS, CorpusOptions
 
 logger = logging.getLogger(__name__)
@@ -77,17 +84,30 @@ def read_clips(
 
 
 def build_backbone(options: CorpusOptions) -> Backbone:
-    """Load the backbone that the options name.
+    """Load the backbone that the options name, in the precision that they ask for.
+
+    Where the machine lacks that precision it is loaded in float32, and the log says so.
 
     Raises:
-        BackboneError: It cannot be had, or has no such layer.
+        BackboneError: It cannot be had, has no such layer, or cannot be compiled.
     """
-    return load_backbone(
+    precision = options.precision
+    if options.backbone != "fbank":  # which has one precision only
+        precision = usable_precision(precision)
+    backbone = load_backbone(
         options.backbone,
         layer=options.layer,
         revision=options.revision,
         whisper_context=options.whisper_context,
+        precision=precision,
     )
+    if not options.compile:
+        return backbone
+    if not isinstance(backbone, EncoderBackbone):
+        raise BackboneError(
+            f"--compile: {backbone.spec.name} has no layers to compile; leave --compile out."
+        )
+    return backbone.compile_layers()
 
 
 def prepare_features(
@@ -96,6 +116,8 @@ def prepare_features(
     options: CorpusOptions,
     accelerator: Accelerator,
     listing: Path | None,
+    *,
+    batch_seconds: float | None = None,
 ) -> PreparedCorpus:
     """Compute the frames of all clips, or find them in the cache.
 
@@ -106,6 +128,8 @@ def prepare_features(
         accelerator: The process group, which shares the work.
         listing: With ``--on-bad-audio skip``, the JSONL file for the clips left out; without one,
             each is logged.
+        batch_seconds: Seconds of audio, padding included, that the backbone sees at once; None
+            takes what is fast for it on this device.
 
     Raises:
         DataError: Bad audio, unless it is to be skipped.
@@ -114,6 +138,7 @@ def prepare_features(
         clips,
         backbone,
         Path(options.features),
+        batch_seconds=batch_seconds,
         device=accelerator.device,
         on_bad_audio=options.on_bad_audio,
         rank=accelerator.process_index,

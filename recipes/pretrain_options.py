@@ -123,7 +123,7 @@ class PretrainOptions(CorpusOptions):
         batch_seconds: Seconds of audio that one optimiser step sees, over all processes.
         passes: Forward passes that a step's clips are dealt out over, alike lengths together; saves
             padding and memory and does not change the result.
-        precision: `bf16` computes in half precision where the machine has it.
+        precision: `bf16` computes backbone and adapter in half precision where the machine has it.
         resume: Go on with the run in --out from its last checkpoint.
         export: Which branch becomes the adapter, the averaged `teacher` or the `student`.
         checkpoint_steps: Optimiser steps between checkpoints; one is also written at every epoch's

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "demo": "the whole way on a small corpus made on the spot",
+    "extract_features": "compute an encoder's frames, for the cache or as .npy files",
     "pretrain_adapter": "pretrain an adapter on unlabelled speech",
     "finetune": "fine-tune adapter, pooler and classifier on labelled speech",
+    "merge": "fold a fine-tuned encoder's LoRA into its weights",
     "score": "metrics of a trained model on a manifest",
     "predict": "labels and probabilities for audio files",
 }

@@ -4,9 +4,10 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -14,13 +15,13 @@ from torch import nn
 from voxadapt.backbones.audio import AudioError, read_audio
 from voxadapt.backbones.base import Backbone
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpora.clip_keys import clip_keys, clip_seconds
+from voxadapt.recipes.corpora.clip_keys import READERS, clip_keys, clip_seconds
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.feature_extraction import KeyedClip, extract_shards, plan_shards
 from voxadapt.recipes.corpora.feature_shards import SPEC_FILE, FeatureStore, Place, read_places
 from voxadapt.recipes.corpora.written_aside import write_aside
 
-__all__ = ["BadClip", "FeatureStore", "extract_features"]
+__all__ = ["BadClip", "FeatureStore", "extract_features", "features_folder_of"]
 
 _FORMAT = 1
 
@@ -47,7 +48,7 @@ def extract_features(
     backbone: Backbone,
     folder: Path,
     *,
-    batch_seconds: float = 60.0,
+    batch_seconds: float | None = None,
     device: str | torch.device = "cpu",
     on_bad_audio: Literal["error", "skip"] = "error",
     rank: int = 0,
@@ -57,17 +58,18 @@ def extract_features(
 ) -> tuple[FeatureStore, list[int], list[BadClip]]:
     """Return the features of all clips, running the backbone only on those not on disk yet.
 
-    Features lie under the backbone's fingerprint and the audio's content (`clip_keys`), as float16.
-    So corpora and runs share one folder, and a clip or a setting that changes is extracted anew. An
-    extraction that is killed goes on where it stopped and writes the same bytes as one that is
-    not; so do several processes, among which the shards are dealt out.
+    Features lie under the backbone's cache key (its weights, layer, context and precision) and the
+    audio's content (`clip_keys`), as float16. So corpora and runs share one folder, and a clip or a
+    setting that changes is extracted anew. An extraction that is killed goes on where it stopped
+    and writes the same bytes as one that is not; so do several processes, among which the shards
+    are dealt out.
 
     Args:
         clips: The clips; at least one.
         backbone: The frozen encoder; a module is moved to `device`.
         folder: The cache; made if it is not there.
-        batch_seconds: Padded audio per batch (seconds). It bounds the memory and changes nothing
-            but the last bits.
+        batch_seconds: Padded audio per batch (seconds); None takes what is fast for the backbone on
+            this device. It bounds the memory and changes nothing but the last bits.
         device: Where the backbone runs.
         on_bad_audio: With `error`, any clip that cannot be read is an error, after all the others
             are done; with `skip`, such clips are left out and returned.
@@ -82,7 +84,7 @@ def extract_features(
 
     Raises:
         DataError: Bad clips under `error`; no clip that is good; features that are not finite or
-            too large for float16; a cache folder of another kind.
+            too large for float16; a cache folder of another kind, or that cannot be written.
         RuntimeError: Another process did not do its part.
         ValueError: Arguments outside of what is allowed.
 
@@ -103,14 +105,18 @@ def extract_features(
         left = [[keyed for keyed in shard if keyed.key not in done] for shard in shards]
         if isinstance(backbone, nn.Module):
             backbone.to(device)
-        extract_shards(
-            [shard for shard in left if shard],
-            backbone,
-            features_folder,
-            batch_seconds=batch_seconds,
-            device=device,
-            progress=progress,
-        )
+        try:
+            extract_shards(
+                [shard for shard in left if shard],
+                backbone,
+                features_folder,
+                batch_seconds=batch_seconds or backbone.preferred_batch_seconds,
+                device=device,
+                progress=progress,
+                processes=world,
+            )
+        except OSError as error:
+            raise _not_writable(features_folder, error) from error
     if barrier is not None:
         barrier()
     return _open_store(clips, keys, features_folder, backbone.spec.feature_size, on_bad_audio)
@@ -118,7 +124,7 @@ def extract_features(
 
 def _check_arguments(
     clips: Sequence[Clip],
-    batch_seconds: float,
+    batch_seconds: float | None,
     on_bad_audio: str,
     rank: int,
     world: int,
@@ -126,7 +132,7 @@ def _check_arguments(
 ) -> None:
     if not clips:
         raise ValueError("clips is empty; give at least one clip.")
-    if not batch_seconds > 0:
+    if batch_seconds is not None and not batch_seconds > 0:
         raise ValueError(f"batch_seconds is {batch_seconds}; give more than 0, such as 60.")
     if on_bad_audio not in ("error", "skip"):
         raise ValueError(f"on_bad_audio is {on_bad_audio!r}; allowed are 'error' and 'skip'.")
@@ -140,31 +146,56 @@ def _check_arguments(
 
 def _open_folder(folder: Path, backbone: Backbone) -> Path:
     """Return the folder of this backbone's features, with its description in it."""
-    fingerprint = backbone.fingerprint()
-    features_folder = folder / fingerprint[:16]
-    features_folder.mkdir(parents=True, exist_ok=True)
+    features_folder = features_folder_of(folder, backbone)
     spec_file = features_folder / SPEC_FILE
-    if not spec_file.exists():
-        spec = {
-            "format": _FORMAT,
-            "fingerprint": fingerprint,
-            "config": backbone.config(),
-            "feature_size": backbone.spec.feature_size,
-            "frame_rate": backbone.spec.frame_rate,
-        }
-        text = json.dumps(spec, indent=2).encode()
-        write_aside(spec_file, lambda stream: stream.write(text))
+    try:
+        features_folder.mkdir(parents=True, exist_ok=True)
+        if not spec_file.exists():
+            text = json.dumps(_describe(backbone), indent=2).encode()
+            write_aside(spec_file, lambda stream: stream.write(text))
+    except OSError as error:
+        raise _not_writable(features_folder, error) from error
     try:
         found = json.loads(spec_file.read_bytes())
-        matches = found["format"] == _FORMAT and found["fingerprint"] == fingerprint
-    except (ValueError, KeyError, TypeError):
+        matches = found["format"] == _FORMAT and _same_features(found, backbone)
+    except (ValueError, KeyError, TypeError, AttributeError):
         matches = False
     if not matches:
         raise DataError(
-            f"{spec_file} does not describe format {_FORMAT} of the backbone {fingerprint}; delete "
-            "the folder it lies in to extract these features again, or give another cache folder."
+            f"{spec_file} does not describe format {_FORMAT} of the backbone "
+            f"{backbone.fingerprint()} in {backbone.precision}; delete the folder it lies in to "
+            "extract these features again, or give another cache folder."
         )
     return features_folder
+
+
+def features_folder_of(folder: Path, backbone: Backbone) -> Path:
+    """Return where in a cache a backbone's features lie, computed in its precision."""
+    return folder / backbone.cache_key()[:16]
+
+
+def _describe(backbone: Backbone) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "fingerprint": backbone.fingerprint(),
+        "precision": backbone.precision,
+        "config": backbone.config(),
+        "feature_size": backbone.spec.feature_size,
+        "frame_rate": backbone.spec.frame_rate,
+    }
+
+
+def _same_features(found: dict[str, Any], backbone: Backbone) -> bool:
+    # Before there was a choice of precision, its name was not written down.
+    made = (found["fingerprint"], found.get("precision", "fp32"))
+    return made == (backbone.fingerprint(), backbone.precision)
+
+
+def _not_writable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"the feature cache {folder} cannot be written ({error}); make room, or give another "
+        "folder with --features. What is done is kept."
+    )
 
 
 def _keyed(clips: Sequence[Clip], keys: Sequence[str | None]) -> list[KeyedClip]:
@@ -173,7 +204,12 @@ def _keyed(clips: Sequence[Clip], keys: Sequence[str | None]) -> list[KeyedClip]
     for clip, key in zip(clips, keys, strict=True):
         if key is not None:
             first.setdefault(key, clip)
-    return [KeyedClip(key, clip, clip_seconds(clip)) for key, clip in first.items()]
+    with ThreadPoolExecutor(READERS) as pool:  # every header is a file to open
+        seconds = pool.map(clip_seconds, first.values())
+        return [
+            KeyedClip(key, clip, length)
+            for (key, clip), length in zip(first.items(), seconds, strict=True)
+        ]
 
 
 def _open_store(

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from voxadapt.backbones.audio import SAMPLE_RATE, AudioError, read_audio
 from voxadapt.backbones.base import Backbone, pad_waveforms
+from voxadapt.recipes.corpora.audio_progress import AudioProgress
 from voxadapt.recipes.corpora.batching import plan_batches
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.clip_keys import READERS
@@ -26,7 +26,8 @@ from voxadapt.recipes.corpora.feature_shards import write_shard
 
 SHARD_SECONDS = 600.0
 SHARD_CLIPS = 512
-"""A shard is full with so much audio or so many clips: the most that a kill can cost."""
+"""A shard is full with so much audio or so many clips. A kill can cost two of them: the one that is
+being filled, and the one before it if it is still being written."""
 
 _BATCHES_AHEAD = 3
 
@@ -46,11 +47,20 @@ class KeyedClip:
     seconds: float
 
 
-class _Decoded(NamedTuple):
-    shard: int
-    planned: int  # clips before those were left out that cannot be read
+class _Batch(NamedTuple):
+    """Clips of one shard, side by side."""
+
     clips: list[KeyedClip]
-    waveforms: list[Tensor]  # each [S]
+    waveforms: Tensor  # [B, S]
+    padding_mask: Tensor  # [B, S]
+
+
+class _Decoded(NamedTuple):
+    """What became of a planned batch: one, or several where clips are longer than planned."""
+
+    shard: int
+    seconds: float  # as planned, and with the clips that were left out since they cannot be read
+    batches: list[_Batch]
 
 
 def plan_shards(clips: Iterable[KeyedClip]) -> list[list[KeyedClip]]:
@@ -81,6 +91,7 @@ def extract_shards(
     batch_seconds: float,
     device: str | torch.device,
     progress: bool,
+    processes: int = 1,
 ) -> None:
     """Encode shards and write each as soon as it is done.
 
@@ -90,25 +101,57 @@ def extract_shards(
         shards: What each shard is to hold.
         backbone: The frozen encoder, on `device`.
         folder: Where the shards are written.
-        batch_seconds: Padded audio per batch (seconds).
+        batch_seconds: Padded audio per batch (seconds). A clip that is longer is a batch of its
+            own.
         device: Where the backbone runs.
-        progress: Whether to show a bar.
+        progress: Whether to show a bar, and to log the speed.
+        processes: How many have a share of the work like this one's, for the bar's words.
 
     Raises:
         DataError: If a clip's features are not finite, or too large for float16.
+        OSError: If a shard cannot be written.
     """
-    plan = _plan(shards, round(batch_seconds * SAMPLE_RATE))
-    total = sum(len(shard) for shard in shards)
-    bar = tqdm(total=total, desc="features", unit="clip", delay=3, disable=not progress)
-    # While the backbone works on one batch, threads decode the next ones, also across shards.
-    with bar, closing(_read_ahead(plan)) as decoded:
-        for _, batches in groupby(decoded, key=lambda batch: batch.shard):
+    budget = max(1, round(batch_seconds * SAMPLE_RATE))
+    seconds = sum(keyed.seconds for shard in shards for keyed in shard)
+    bar = AudioProgress(seconds, processes=processes, shown=progress)
+    # While the backbone works on a batch, threads decode and pad the next ones, also across
+    # shards, and one more waits for the disk.
+    with bar, closing(_read_ahead(_plan(shards, budget), budget)) as decoded, _Writer() as writer:
+        for _, parts in groupby(decoded, key=lambda part: part.shard):
             features: dict[str, np.ndarray] = {}
-            for batch in batches:
-                features.update(_encode(batch, backbone, device))
-                bar.update(batch.planned)
+            for part in parts:
+                for batch in part.batches:
+                    features.update(_encode(batch, backbone, device))
+                bar.update(part.seconds)
             if features:
-                write_shard(folder, features)
+                writer.write(folder, features)
+
+
+class _Writer:
+    """Writes shards in a thread, one at a time: bringing them to the disk takes a while."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+
+    def write(self, folder: Path, features: dict[str, np.ndarray]) -> None:
+        """Wait for the last shard and begin with this one; raises what the last one raised."""
+        self.wait()
+        self._last = self._pool.submit(write_shard, folder, features)
+
+    def wait(self) -> None:
+        """Wait for the last shard."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
+
+    def __enter__(self) -> "_Writer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown()
+        if kind is None:  # and not on the way out of another error, which it would hide
+            self.wait()
 
 
 def _plan(
@@ -117,23 +160,28 @@ def _plan(
     """Yield batches of clips of similar length, each with the number of its shard."""
     for number, shard in enumerate(shards):
         samples = [max(1, round(keyed.seconds * SAMPLE_RATE)) for keyed in shard]
-        for batch in plan_batches(samples, max(1, budget), seed=None):
+        for batch in plan_batches(samples, budget, seed=None):
             yield number, [shard[index] for index in batch]
 
 
-def _read_ahead(plan: Iterable[tuple[int, list[KeyedClip]]]) -> Generator[_Decoded, None, None]:
-    """Decode in threads, a few batches ahead of whoever takes them."""
-    pool = ThreadPoolExecutor(READERS)
-    waiting: deque[tuple[int, list[KeyedClip], list[Future[Tensor | None]]]] = deque()
+def _read_ahead(
+    plan: Iterable[tuple[int, list[KeyedClip]]], budget: int
+) -> Generator[_Decoded, None, None]:
+    """Decode and pad in threads, a few batches ahead of whoever takes them."""
+    # Padding waits for decoding, so it has a thread of its own that no decoding waits for.
+    readers, padder = ThreadPoolExecutor(READERS), ThreadPoolExecutor(1)
+    waiting: deque[Future[_Decoded]] = deque()
     try:
         for number, batch in plan:
-            waiting.append((number, batch, [pool.submit(_read, keyed.clip) for keyed in batch]))
+            reads = [readers.submit(_read, keyed.clip) for keyed in batch]
+            waiting.append(padder.submit(_pad, number, batch, reads, budget))
             if len(waiting) > _BATCHES_AHEAD:
-                yield _collect(*waiting.popleft())
+                yield waiting.popleft().result()
         while waiting:
-            yield _collect(*waiting.popleft())
+            yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        readers.shutdown(wait=False, cancel_futures=True)
+        padder.shutdown(cancel_futures=True)
 
 
 def _read(clip: Clip) -> Tensor | None:
@@ -144,25 +192,30 @@ def _read(clip: Clip) -> Tensor | None:
         return None
 
 
-def _collect(
-    shard: int, clips: list[KeyedClip], futures: list["Future[Tensor | None]"]
+def _pad(
+    shard: int, clips: list[KeyedClip], reads: list["Future[Tensor | None]"], budget: int
 ) -> _Decoded:
-    read = [(keyed, future.result()) for keyed, future in zip(clips, futures, strict=True)]
+    read = [(keyed, future.result()) for keyed, future in zip(clips, reads, strict=True)]
     good = [(keyed, waveform) for keyed, waveform in read if waveform is not None]
-    return _Decoded(
-        shard, len(clips), [keyed for keyed, _ in good], [waveform for _, waveform in good]
-    )
+    seconds = sum(keyed.seconds for keyed in clips)
+    # Planned by what headers say; where they are wrong, a batch is cut until it fits the budget.
+    samples = [len(waveform) for _, waveform in good]
+    batches = [
+        _Batch(
+            [good[index][0] for index in indices],
+            *pad_waveforms([good[index][1] for index in indices]),
+        )
+        for indices in plan_batches(samples, budget, seed=None)
+    ]
+    return _Decoded(shard, seconds, batches)
 
 
 def _encode(
-    batch: _Decoded, backbone: Backbone, device: str | torch.device
+    batch: _Batch, backbone: Backbone, device: str | torch.device
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield each clip's key and frames [T, D] float16."""
-    if not batch.clips:
-        return
-    waveforms, padding_mask = pad_waveforms(batch.waveforms)  # [B, S], [B, S]
     with torch.inference_mode():
-        frames, frame_mask = backbone(waveforms.to(device), padding_mask.to(device))
+        frames, frame_mask = backbone(batch.waveforms.to(device), batch.padding_mask.to(device))
         frames = frames.masked_fill(frame_mask[..., None], 0.0)  # [B, T, D]
         halves = frames.to(torch.float16)
         storable = torch.isfinite(halves).flatten(start_dim=1).all(dim=1).tolist()

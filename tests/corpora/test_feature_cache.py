@@ -15,7 +15,7 @@ from voxadapt.backbones.filterbank import FilterbankBackbone
 from voxadapt.recipes.corpora import feature_extraction
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import DataError
-from voxadapt.recipes.corpora.feature_cache import extract_features
+from voxadapt.recipes.corpora.feature_cache import extract_features, features_folder_of
 from voxadapt.recipes.corpora.manifest import read_manifest
 
 CORPORA = Path(__file__).parents[2].parent / "shared" / "corpora"
@@ -29,6 +29,9 @@ class Spec:
 
 class FakeBackbone(torch.nn.Module):
     """Frames of 320 samples, seen through a fixed matrix; counts its calls and clips."""
+
+    precision = "fp32"
+    preferred_batch_seconds = 60.0
 
     def __init__(self, seed=0, fail_at=None):
         super().__init__()
@@ -44,6 +47,9 @@ class FakeBackbone(torch.nn.Module):
 
     def fingerprint(self):
         return f"{self.seed:064x}"[::-1]
+
+    def cache_key(self):
+        return f"{self.precision}{self.fingerprint()}"
 
     def forward(self, waveforms, padding_mask):
         self.calls += 1
@@ -156,20 +162,70 @@ def test_another_backbone_has_another_folder(corpus, tmp_path):
     assert other.clips == 12
     assert not np.array_equal(first.frames(0), second.frames(0))
     folders = {path.name for path in (tmp_path / "cache").iterdir()}
-    assert folders == {one.fingerprint()[:16], other.fingerprint()[:16]}
-    spec = json.loads((tmp_path / "cache" / one.fingerprint()[:16] / "spec.json").read_text())
-    assert spec["fingerprint"] == one.fingerprint()
+    assert folders == {one.cache_key()[:16], other.cache_key()[:16]}
+    spec = json.loads((features_folder_of(tmp_path / "cache", one) / "spec.json").read_text())
+    assert (spec["fingerprint"], spec["precision"]) == (one.fingerprint(), "fp32")
     assert spec["config"] == one.config()
     assert (spec["feature_size"], spec["frame_rate"]) == (4, 50.0)
 
 
-@pytest.mark.parametrize("text", ['{"format": 1, "fingerprint": "other"}', "{}", "no json"])
+def test_another_precision_has_another_folder(corpus, tmp_path):
+    extract(corpus, FakeBackbone(), tmp_path / "cache")
+    half = FakeBackbone()
+    half.precision = "bf16"
+    extract(corpus, half, tmp_path / "cache")
+    assert half.clips == 12
+    specs = [json.loads(path.read_text()) for path in (tmp_path / "cache").rglob("spec.json")]
+    assert {spec["precision"] for spec in specs} == {"fp32", "bf16"}
+    assert len({spec["fingerprint"] for spec in specs}) == 1
+
+
+def test_a_cache_from_before_precision_was_written_down_is_used(corpus, tmp_path):
+    extract(corpus, FakeBackbone(), tmp_path / "cache")
+    (spec_file,) = tmp_path.rglob("spec.json")
+    spec = json.loads(spec_file.read_text())
+    del spec["precision"]
+    spec_file.write_text(json.dumps(spec))
+    backbone = FakeBackbone()
+    extract(corpus, backbone, tmp_path / "cache")
+    assert backbone.calls == 0
+
+
+OTHER = {"format": 1, "fingerprint": FakeBackbone().fingerprint(), "precision": "bf16"}
+
+
+@pytest.mark.parametrize(
+    "text", ['{"format": 1, "fingerprint": "other"}', json.dumps(OTHER), "{}", "[]", "no json"]
+)
 def test_folder_of_another_kind_is_refused(corpus, tmp_path, text):
-    folder = tmp_path / "cache" / FakeBackbone().fingerprint()[:16]
+    folder = features_folder_of(tmp_path / "cache", FakeBackbone())
     folder.mkdir(parents=True)
     (folder / "spec.json").write_text(text)
     with pytest.raises(DataError, match="delete the folder"):
         extract(corpus, FakeBackbone(), tmp_path / "cache")
+
+
+def test_a_cache_that_cannot_be_written_is_named(corpus, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="give another folder with --features"):
+        extract(corpus, FakeBackbone(), tmp_path / "file")
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(feature_extraction, "write_shard", full)
+    with pytest.raises(DataError, match=r"No space left on device.*What is done is kept"):
+        extract(corpus, FakeBackbone(), tmp_path / "cache")
+
+
+def test_batches_are_as_the_backbone_prefers_unless_told(corpus, tmp_path):
+    calls = []
+    for name, batch_seconds in (("preferred", None), ("large", 60.0), ("small", 0.5)):
+        backbone = FakeBackbone()
+        backbone.preferred_batch_seconds = 0.5
+        extract(corpus, backbone, tmp_path / name, batch_seconds=batch_seconds)
+        calls.append(backbone.calls)
+    assert calls[0] == calls[2] > calls[1] == 1
 
 
 @pytest.mark.usefixtures("small_shards")

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,7 @@ def recorded(tmp_path):
 
 
 def extract(shards, backbone, folder, batch_seconds=10.0):
+    folder.mkdir(exist_ok=True)
     extract_shards(
         shards, backbone, folder, batch_seconds=batch_seconds, device="cpu", progress=False
     )
@@ -87,6 +89,93 @@ def test_values_lengths_and_batches(recorded, tmp_path):
         wave = torch.from_numpy(soundfile.read(clip.clip.path, dtype="float32")[0])
         expected, _ = Halves()(wave[None], torch.zeros(1, len(wave), dtype=torch.bool))
         np.testing.assert_array_equal(store.frames(index), expected[0].half().numpy())
+
+
+def test_a_batch_fits_the_budget_whatever_the_headers_say(recorded, tmp_path):
+    clips = recorded(0.5, 0.2, 0.3)
+    wrong = [KeyedClip(keyed.key, keyed.clip, 0.0) for keyed in clips]
+    backbone = Halves()
+    extract([wrong], backbone, tmp_path / "wrong", batch_seconds=0.6)
+    assert backbone.batches == [[1, 8_000], [2, 4_800]]
+    extract([clips], Halves(), tmp_path / "right", batch_seconds=0.6)
+    wrongs, rights = (
+        [path.read_bytes() for path in sorted((tmp_path / name).iterdir())]
+        for name in ("wrong", "right")
+    )
+    assert wrongs == rights
+
+
+def test_a_clip_longer_than_the_budget_is_alone(recorded, tmp_path):
+    clips = recorded(0.1, 2.0, 0.1)
+    backbone = Halves()
+    extract([clips], backbone, tmp_path, batch_seconds=0.5)
+    assert backbone.batches == [[1, 32_000], [2, 1_600]]
+
+
+def test_decoding_and_padding_go_on_while_the_backbone_works(recorded, tmp_path, monkeypatch):
+    clips = recorded(*[0.1] * 6)
+    read, padded = [], []
+    real_read, real_pad = feature_extraction.read_audio, feature_extraction.pad_waveforms
+    ahead = threading.Event()
+
+    def read_audio(path, **segment):
+        read.append(path)
+        return real_read(path, **segment)
+
+    def pad_waveforms(waveforms):
+        padded.append(len(waveforms))
+        if len(padded) == 3:
+            ahead.set()
+        return real_pad(waveforms)
+
+    monkeypatch.setattr(feature_extraction, "read_audio", read_audio)
+    monkeypatch.setattr(feature_extraction, "pad_waveforms", pad_waveforms)
+    backbone = Halves()
+    main = threading.current_thread()
+
+    def encode(waveforms, padding_mask):
+        assert threading.current_thread() is main
+        assert ahead.wait(30)  # the third batch is ready while the first is encoded
+        return Halves.__call__(backbone, waveforms, padding_mask)
+
+    extract([clips], encode, tmp_path, batch_seconds=0.1)
+    assert (len(read), padded) == (6, [1] * 6)
+
+
+def test_a_shard_is_written_while_the_next_is_encoded(recorded, tmp_path, monkeypatch):
+    clips = recorded(0.1, 0.1, 0.1)
+    second = threading.Event()
+    real = feature_extraction.write_shard
+
+    def write_shard(folder, features):
+        assert "k0" not in features or second.wait(30)
+        real(folder, features)
+
+    monkeypatch.setattr(feature_extraction, "write_shard", write_shard)
+    backbone = Halves()
+
+    def encode(waveforms, padding_mask):
+        if len(backbone.batches) == 1:
+            second.set()
+        return Halves.__call__(backbone, waveforms, padding_mask)
+
+    extract([[clip] for clip in clips], encode, tmp_path)
+    assert set(read_places(tmp_path)) == {"k0", "k1", "k2"}
+
+
+@pytest.mark.parametrize("failing", ["k0", "k2"])
+def test_a_shard_that_cannot_be_written_is_an_error(recorded, tmp_path, monkeypatch, failing):
+    real = feature_extraction.write_shard
+
+    def write_shard(folder, features):
+        if failing in features:
+            raise OSError("disk full")
+        real(folder, features)
+
+    monkeypatch.setattr(feature_extraction, "write_shard", write_shard)
+    with pytest.raises(OSError, match="disk full"):
+        extract([[clip] for clip in recorded(0.1, 0.1, 0.1)], Halves(), tmp_path)
+    assert failing not in read_places(tmp_path)
 
 
 def test_segments_are_read(recorded, tmp_path):

@@ -2,6 +2,7 @@
 import json
 import logging
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -44,6 +45,23 @@ def test_same_clips_give_the_same_bytes(folder, tmp_path_factory):
     write_shard(again, {"a": frames(4, 1.5), "b": frames(2, 0.5)})
     for file in again.iterdir():
         assert (folder / file.name).read_bytes() == file.read_bytes()
+
+
+def test_array_is_as_numpy_saves_it(tmp_path):
+    clips = {"b": frames(2, 0.5), "a": frames(4, 1.5)}
+    write_shard(tmp_path, clips)
+    (shard,) = tmp_path.glob("*.npy")
+    np.save(tmp_path / "expected.npy", np.concatenate([clips["a"], clips["b"]]))
+    assert shard.read_bytes() == (tmp_path / "expected.npy").read_bytes()
+
+
+def test_a_shard_is_not_copied_to_be_written(tmp_path):
+    clips = {str(number): frames(100_000, 1.0) for number in range(20)}  # 12 MB
+    tracemalloc.start()
+    write_shard(tmp_path, clips)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 def test_array_without_listing_does_not_count(folder):

@@ -43,6 +43,14 @@ def test_the_name_appears_only_when_all_is_written(tmp_path):
     assert not seen[0].endswith(".json")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="numbers of files as POSIX has them")
+def test_the_file_is_renamed_and_not_written_again(tmp_path):
+    numbers = []
+    path = tmp_path / "a.json"
+    write_aside(path, lambda stream: numbers.append(os.fstat(stream.fileno()).st_ino))
+    assert numbers == [path.stat().st_ino]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="file modes of POSIX")
 def test_others_may_read_it_as_the_umask_says(tmp_path):
     (tmp_path / "plain").touch()

@@ -12,6 +12,10 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 
 from voxadapt.adapters import AdapterPretrainer, WAPTransformer, WAPTransformerConfig
+from voxadapt.backbones import load_backbone
+from voxadapt.classifier import SpeechClassifier
+from voxadapt.frame_classifier import FrameClassifier
+from voxadapt.pooling import build_pooler
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.prepare import PreparedCorpus
 from voxadapt.recipes.pretrain_adapter import build_optimizer
@@ -117,3 +121,15 @@ def make_run(accelerator: Accelerator, tmp_path: Path) -> Callable[..., Pretrain
         )
 
     return make
+
+
+@pytest.fixture
+def hubert_run(hubert_folder: Path, tmp_path: Path) -> Path:
+    """The folder of an untrained model on layer 1 of the tiny HuBERT."""
+    torch.manual_seed(0)
+    backbone = load_backbone(str(hubert_folder), layer=1)
+    adapter = WAPTransformer(WAPTransformerConfig(input_size=16, **SIZES))
+    classifier = FrameClassifier(adapter, build_pooler("mean", 8), classes=3)
+    labels = ["hum", "noise", "tone"]
+    SpeechClassifier(backbone, classifier, labels).save_pretrained(tmp_path / "hubert_run")
+    return tmp_path / "hubert_run"

@@ -19,8 +19,10 @@ CONFIGS = ROOT / "recipes" / "configs"
 FILES = sorted(path for ending in ("yaml", "yml") for path in CONFIGS.rglob(f"*.{ending}"))
 # A file belongs to the recipe that its name starts with.
 RECIPES = {
+    "extract_features": "voxadapt.recipes.extract_features.ExtractOptions",
     "pretrain_adapter": "voxadapt.recipes.pretrain_options.PretrainOptions",
     "finetune": "voxadapt.recipes.finetune_options.FinetuneOptions",
+    "merge": "voxadapt.recipes.merge.MergeOptions",
     "score": "voxadapt.recipes.score.ScoreOptions",
     "predict": "voxadapt.recipes.predict.PredictOptions",
     "demo": "voxadapt.recipes.demo.DemoOptions",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from voxadapt import SpeechClassifier
+from voxadapt.recipes import encoder_precision
 
 Run = Callable[..., Any]
 LABELS = ["hum", "noise", "tone"]
@@ -68,6 +69,20 @@ def test_a_bad_file_is_named_the_others_are_done_and_the_code_is_1(
     assert "a_bad.wav cannot be decoded" in ran.err
     assert "1 of 5 files could not be used" in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_bf16_is_close_to_fp32_and_not_the_same(
+    run_cli: Run, hubert_run: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder_precision, "has_bf16", lambda kind: True)
+    shares = []
+    for precision in ("fp32", "bf16"):
+        ran = run_cli("predict", hubert_run, recordings, "--precision", precision)
+        assert ran.code == 0, ran.err
+        records = [json.loads(line)["probabilities"] for line in ran.out.splitlines()]
+        shares.append([share for record in records for share in record.values()])
+    assert shares[0] == pytest.approx(shares[1], abs=0.05)
+    assert shares[0] != shares[1]
 
 
 def test_names_that_lead_nowhere_are_refused_before_anything_runs(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from accelerate import Accelerator
 
-from voxadapt.backbones import BackboneError, FilterbankBackbone, SSLEncoderBackbone
+from voxadapt.backbones import BackboneError, EncoderBackbone, FilterbankBackbone
+from voxadapt.recipes import encoder_precision
 from voxadapt.recipes.corpora import demo_corpus
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.options import DEMO_CORPUS, CorpusOptions
@@ -70,13 +71,50 @@ def test_without_data_the_demo_corpus_is_made_and_said(
 def test_the_backbone_has_what_was_asked_for(hubert_folder: Path) -> None:
     assert isinstance(build_backbone(CorpusOptions()), FilterbankBackbone)
     hubert = build_backbone(CorpusOptions(backbone=str(hubert_folder), layer=1))
-    assert isinstance(hubert, SSLEncoderBackbone)
+    assert isinstance(hubert, EncoderBackbone)
     assert hubert.config()["layer"] == 1
     assert hubert.spec.feature_size == 16
     with pytest.raises(BackboneError, match="layer"):
         build_backbone(CorpusOptions(layer=1))
     with pytest.raises(BackboneError, match="revision"):
         build_backbone(CorpusOptions(revision="main"))
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_the_cache_goes_by_the_precision_that_is_used(
+    has_it: bool,
+    hubert_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(encoder_precision, "has_bf16", lambda kind: has_it)
+    fp32 = build_backbone(CorpusOptions(backbone=str(hubert_folder)))
+    asked = build_backbone(CorpusOptions(backbone=str(hubert_folder), precision="bf16"))
+    assert asked.precision == ("bf16" if has_it else "fp32")
+    assert (asked.cache_key() == fp32.cache_key()) == (not has_it)
+    assert asked.fingerprint() == fp32.fingerprint()
+    said = [record for record in caplog.records if "does not compute in it" in record.message]
+    assert len(said) == (0 if has_it else 1)
+
+
+def test_the_filterbank_has_one_precision(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(encoder_precision, "has_bf16", lambda kind: False)
+    assert build_backbone(CorpusOptions(precision="bf16")).precision == "fp32"
+    assert caplog.text == ""
+
+
+def test_batches_are_what_was_asked_for(
+    accelerator: Accelerator, corpus: Path, hubert_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = CorpusOptions(data=[str(corpus)], backbone=str(hubert_folder))
+    clips, backbone = read_clips(options, accelerator), build_backbone(options)
+    shapes: list[list[int]] = []
+    backbone.register_forward_pre_hook(lambda _, inputs: shapes.append([*inputs[0].shape]))  # type: ignore[attr-defined]
+    prepare_features(clips, backbone, options, accelerator, None, batch_seconds=1.0)
+    assert max(rows * samples for rows, samples in shapes) <= 16_000
+    assert len(shapes) > 6
 
 
 def test_bad_audio_is_an_error_or_listed(
@@ -114,3 +152,22 @@ def test_bad_audio_is_an_error_or_listed(
 
 def test_hours_of_audio(make_store: Callable[..., object]) -> None:
     assert hours(make_store([50 * 1800, 50 * 3600]), 50.0) == pytest.approx(1.5)  # type: ignore[arg-type]
+
+
+def test_layers_are_compiled_only_where_there_are_some_and_they_can_be(
+    hubert_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+
+    def compile_layers(backbone: EncoderBackbone) -> EncoderBackbone:
+        compiled.append(backbone)
+        return backbone
+
+    monkeypatch.setattr(EncoderBackbone, "compile_layers", compile_layers)
+    assert not compiled
+    build_backbone(CorpusOptions(backbone=str(hubert_folder)))
+    assert not compiled
+    backbone = build_backbone(CorpusOptions(backbone=str(hubert_folder), compile=True))
+    assert compiled == [backbone]
+    with pytest.raises(BackboneError, match="--compile: fbank has no layers"):
+        build_backbone(CorpusOptions(compile=True))

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from voxadapt.recipes import encoder_precision
+
 Run = Callable[..., Any]
 Rows = list[dict[str, str]]
 
@@ -50,6 +52,24 @@ def test_other_parts_and_all_of_them(run_cli: Run, options: list[str], finetuned
         assert ran.code == 0, ran.err
         assert read(split)["n"] == clips
         assert read(split)["split"] == split
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_the_backbone_is_computed_in_bf16_where_the_machine_has_it(
+    has_it: bool,
+    run_cli: Run,
+    corpus: Path,
+    hubert_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(encoder_precision, "has_bf16", lambda kind: has_it)
+    given = ["--data", corpus, "--features=cache", "--precision=bf16"]
+    ran = run_cli("score", hubert_run, *given)
+    assert ran.code == 0, ran.err
+    (spec,) = (tmp_path / "cache").rglob("spec.json")
+    assert read(spec)["precision"] == ("bf16" if has_it else "fp32")
+    assert ("does not compute in it" in ran.err) == (not has_it)
 
 
 def test_nothing_is_written_without_out(run_cli: Run, options: list[str], finetuned: Path) -> None:

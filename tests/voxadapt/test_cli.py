@@ -12,19 +12,23 @@ import pytest
 import voxadapt
 from voxadapt import cli
 from voxadapt.recipes.demo import DemoOptions
+from voxadapt.recipes.extract_features import ExtractOptions
 from voxadapt.recipes.finetune_options import FinetuneOptions
+from voxadapt.recipes.merge import MergeOptions
 from voxadapt.recipes.predict import PredictOptions
 from voxadapt.recipes.pretrain_options import PretrainOptions
 from voxadapt.recipes.score import ScoreOptions
 
 OPTIONS: dict[str, type] = {
     "demo": DemoOptions,
+    "extract_features": ExtractOptions,
     "pretrain_adapter": PretrainOptions,
     "finetune": FinetuneOptions,
+    "merge": MergeOptions,
     "score": ScoreOptions,
     "predict": PredictOptions,
 }
-POSITIONS = {"score": ("run",), "predict": ("run", "files")}
+POSITIONS = {"merge": ("run",), "score": ("run",), "predict": ("run", "files")}
 
 
 def test_every_command_is_a_recipe_and_the_other_way_round() -> None:
@@ -98,7 +102,7 @@ def test_help_of_every_command_mentions_every_option_and_says_what_it_does(
     for name in option_names(OPTIONS[command], POSITIONS.get(command, ())):
         lines = [line for line in listed.splitlines() if line.strip().startswith(name)]
         assert lines, name
-        about = listed.partition(lines[0])[2].strip().splitlines()[0]
+        about = [*listed.partition(lines[0])[2].strip().splitlines(), ""][0]
         taught = len(lines[0].split("  ")[-1]) > 10 or len(about) > 10
         assert taught, name
     assert "--config" in out
