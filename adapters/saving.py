@@ -4,7 +4,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,13 +30,18 @@ class SavedTensors:
     tensors: dict[str, Tensor]
     source: str
 
-    def into(self, module: nn.Module) -> None:
+    def into(self, module: nn.Module, elsewhere: Collection[str] = ()) -> None:
         """Copy the tensors into ``module``, which must have exactly these names and shapes.
+
+        Args:
+            module: The module.
+            elsewhere: Names of its tensors that come from elsewhere and must not be here.
 
         Raises:
             AdapterFolderError: A tensor is missing, left over or of another shape.
         """
-        expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+        own = module.state_dict()
+        expected = {n: tuple(value.shape) for n, value in own.items() if n not in elsewhere}
         found = {name: tuple(value.shape) for name, value in self.tensors.items()}
         if expected != found:
             faults = [f"missing {name}" for name in sorted(expected.keys() - found.keys())]
@@ -51,7 +56,8 @@ class SavedTensors:
                 f"{self.source}: its tensors do not fit its {CONFIG_FILE}: "
                 f"{'; '.join(faults[:5])}{more}. Save the model again, or fetch it again."
             )
-        module.load_state_dict(self.tensors)
+        # Not strict for those from elsewhere only: all others have just been compared.
+        module.load_state_dict(self.tensors, strict=not elsewhere)
 
 
 def save_folder(

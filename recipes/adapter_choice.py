@@ -77,11 +77,14 @@ def check_backbone(named: str, adapter: WAPTransformer, backbone: Backbone) -> N
     """
     expected = adapter.extras.get("backbone_fingerprint")
     size = adapter.input_size
+    way_out = "Use that backbone and layer, or pretrain an adapter on this one"
+    if backbone.spec.layer_outputs > 1:
+        way_out = "Use that layer instead of the learnt sum, or --adapter random"
     if size != backbone.spec.feature_size or expected not in (None, backbone.fingerprint()):
         raise UsageError(
             f"--adapter {named}: was pretrained on the frames of {adapter.extras.get('backbone')} "
             f"({size} features), not of {backbone.config()} ({backbone.spec.feature_size} "
-            "features). Use that backbone and layer, or pretrain an adapter on this one"
+            f"features). {way_out}"
         )
 
 
@@ -96,7 +99,7 @@ def build_adapter(
     Args:
         choice: What it returned.
         options: The run's options.
-        feature_size: Features ``D`` of the backbone.
+        feature_size: Features ``D`` of a frame that the adapter gets.
         statistics: Mean and standard deviation ``[D]`` over the training part, for an adapter
             without its own.
     """

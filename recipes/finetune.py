@@ -16,22 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 
 from voxadapt.backbones import Backbone
 from voxadapt.classifier import SpeechClassifier
-from voxadapt.frame_classifier import FrameClassifier
-from voxadapt.pooling import build_pooler
-from voxadapt.recipes.adapter_choice import build_adapter, choose_adapter
+from voxadapt.recipes.adapter_choice import choose_adapter
 from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.corpora.splits import Splits, make_splits
 from voxadapt.recipes.evaluation import classify_clips, write_predictions
-from voxadapt.recipes.finetune_options import FinetuneOptions
+from voxadapt.recipes.finetune_options import FinetuneOptions, tuning_of
 from voxadapt.recipes.fit_classifier import FitState, LabelledFrames, fit
-from voxadapt.recipes.frame_batches import corpus_statistics
 from voxadapt.recipes.metrics import score_probabilities
+from voxadapt.recipes.model_building import build_model, frozen_part, pooler_options
 from voxadapt.recipes.prepare import (
     BAD_AUDIO_FILE,
     PreparedCorpus,
@@ -60,13 +57,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     for fold in folds:
         draw_splits(clips, options, options.seed, fold)
     pooler_options(options)
-    backbone = build_backbone(options)
+    backbone = load_whole(options)
+    frozen = frozen_part(backbone, options)
     before = read_record(out) if options.resume else None
     choice = (before or {}).get("adapter") or choose_adapter(options, backbone)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         claim_out(out, "finetune", config, adapter=choice)
-    corpus = prepare_features(clips, backbone, options, accelerator, out / BAD_AUDIO_FILE)
+    corpus = prepare_features(clips, frozen, options, accelerator, out / BAD_AUDIO_FILE)
 
     plan = [(fold, options.seed + number) for fold in folds for number in range(options.seeds)]
     results: list[tuple[Path, dict[str, Any]]] = []
@@ -74,7 +72,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
         folder = out if len(plan) == 1 else out / f"fold-{fold or 'none'}" / f"seed-{seed}"
         if len(plan) > 1:
             logger.info("run %d of %d: fold %s, seed %d", len(results) + 1, len(plan), fold, seed)
-        result = run_once(corpus, backbone, choice, options, seed, fold, accelerator, folder)
+        result = run_once(
+            corpus, backbone, frozen, choice, options, seed, fold, accelerator, folder
+        )
         if result is None:
             logger.info("stopped; go on with --resume")
             return None
@@ -89,6 +89,17 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
             logger.info("model of the run that did best on validation: %s", out / "model")
     log_result(out, metrics)
     return metrics
+
+
+def load_whole(options: FinetuneOptions) -> Backbone:
+    """The backbone that the options name; in float32 where layers of it train.
+
+    Raises:
+        BackboneError: It cannot be had, or has no such layer.
+    """
+    if tuning_of(options) is None:
+        return build_backbone(options)
+    return build_backbone(dataclasses.replace(options, precision="fp32"))
 
 
 def chosen_folds(options: FinetuneOptions, found: Sequence[str | None]) -> list[str | None]:
@@ -118,6 +129,7 @@ def draw_splits(clips: list[Any], options: FinetuneOptions, seed: int, fold: str
 def run_once(
     corpus: PreparedCorpus,
     backbone: Backbone,
+    frozen: Backbone,
     choice: str,
     options: FinetuneOptions,
     seed: int,
@@ -135,19 +147,23 @@ def run_once(
     splits = draw_splits(corpus.clips, options, seed, fold)
     for note in splits.notes:
         logger.info("note: %s", note)
-    data = label_frames(corpus, splits, backbone)
+    data = label_frames(corpus, splits, frozen)
     logger.info(
         "%d clips to train, %d to validate, %d to test; classes: %s",
         *(len(part) for part in (splits.train, splits.valid, splits.test)),
         ", ".join(data.labels),
     )
 
-    torch.manual_seed(stable_seed(seed, "initialisation"))
-    statistics = corpus_statistics(corpus.store, splits.train, seed=stable_seed(seed, "statistics"))
-    adapter = build_adapter(choice, options, backbone.spec.feature_size, statistics)
-    pooler = build_pooler(options.pool, adapter.output_size, **pooler_options(options))
-    model = FrameClassifier(adapter, pooler, len(data.labels), options.head.dropout)
-    model.to(accelerator.device)
+    model = build_model(
+        choice,
+        options,
+        backbone,
+        corpus.store,
+        splits.train,
+        len(data.labels),
+        seed,
+        accelerator.device,
+    )
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     start_log(accelerator, out)
     state = fit(model, data, options, seed, accelerator, out)
@@ -156,7 +172,7 @@ def run_once(
         return None
 
     if accelerator.is_main_process:
-        classifier = SpeechClassifier(backbone, model, data.labels)
+        classifier = SpeechClassifier(frozen, model, data.labels)
         classifier.extras = {"adapter": choice, "options": dataclasses.asdict(options)}
         classifier.save_pretrained(out / "model")
     accelerator.wait_for_everyone()
@@ -190,29 +206,9 @@ def label_frames(corpus: PreparedCorpus, splits: Splits, backbone: Backbone) -> 
         targets=np.array([number.get(str(clip.label), -1) for clip in corpus.clips]),
         splits=splits,
         frame_rate=backbone.spec.frame_rate,
-        feature_period=feature_period(backbone),
+        # Of a learnt sum over layers, the bands are those of the sum.
+        feature_period=feature_period(backbone) // backbone.spec.layer_outputs,
     )
-
-
-def pooler_options(options: FinetuneOptions) -> dict[str, int]:
-    """The options of the chosen pooler that were set.
-
-    Raises:
-        UsageError: An option that this pooler does not have.
-    """
-    allowed = {"sap": {"attention_size"}, "mean": set()}.get(options.pool, {"heads", "output_size"})
-    given = {
-        name: getattr(options.head, name)
-        for name in ("heads", "output_size", "attention_size")
-        if getattr(options.head, name) is not None
-    }
-    if given.keys() - allowed:
-        wrong = sorted(given.keys() - allowed)[0]
-        raise UsageError(
-            f"--head.{wrong}: the {options.pool!r} pooler has no such option; it has "
-            f"{sorted(allowed) or 'none'}"
-        )
-    return given
 
 
 def score_test(
@@ -232,13 +228,14 @@ def score_test(
     clips = [data.clips[index] for index in indices]
     if accelerator.is_main_process:
         write_predictions(out / "predictions.jsonl", clips, probabilities, data.labels)
-    best = state.history[state.best_epoch]
+    best, mix = state.history[state.best_epoch], classifier.layer_mix
     return {
         **score_probabilities(
             data.labels, data.targets[indices], probabilities, [clip.speaker for clip in clips]
         ),
         "protocol": data.splits.protocol,
         "by_fold": [],
+        **({} if mix is None else {"layer_weights": mix.weights.tolist()}),
         "seed": seed,
         "best_epoch": state.best_epoch + 1,
         "valid": {name: best[f"valid_{name}"] for name in ("ua", "wa", "macro_f1", "loss")},

@@ -4,6 +4,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from voxadapt.backbones import OpenLayers, Tuning
+from voxadapt.recipes.lora_option import parse_lora
 from voxadapt.recipes.options import FINETUNE_OUT, CorpusOptions, require
 from voxadapt.recipes.pretrain_options import AdapterSize
 
@@ -62,6 +64,10 @@ class FinetuneOptimizerOptions:
     Args:
         learning_rate: Peak of the one-cycle schedule, for pooler and linear layer.
         adapter_factor: The adapter's learning rate as a share of it.
+        encoder_factor: That of the encoder's layers that train. Left out, 0.5 for LoRA, whose
+            matrices are new, and 0.02 for opened layers, which a higher rate makes forget.
+        layer_factor: That of the weights of `--layer weighted`. Above 1, because these few numbers
+            pass through a softmax and hardly move at the rate of a matrix.
         warmup: Share of the run spent rising to the peak.
         weight_decay: AdamW's weight decay, on matrices only.
         clip_norm: Largest norm of the gradient.
@@ -72,6 +78,8 @@ class FinetuneOptimizerOptions:
 
     learning_rate: float = 1e-3
     adapter_factor: float = 0.5
+    encoder_factor: float | None = None
+    layer_factor: float = 10.0
     warmup: float = 0.2
     weight_decay: float = 0.01
     clip_norm: float = 1.0
@@ -81,8 +89,10 @@ class FinetuneOptimizerOptions:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "clip_norm"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
-        for name in ("adapter_factor", "weight_decay"):
+        for name in ("adapter_factor", "layer_factor", "weight_decay"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        factor = self.encoder_factor
+        require(factor is None or factor >= 0, "encoder_factor", factor, "0 or more")
         for name in ("warmup", "label_smoothing", "averaging"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
 
@@ -91,9 +101,10 @@ class FinetuneOptimizerOptions:
 class FinetuneOptions(CorpusOptions):
     """Fine-tune an adapter, a pooler and a linear layer on labelled speech.
 
-    The backbone stays frozen and its frames are cached. The epoch is chosen on the validation part
-    (speaker-disjoint where speakers are known), the model saved and loaded back, and only then the
-    test part is scored, once.
+    The backbone stays frozen and its frames are cached; where layers of it are trained too
+    (`--lora`, `--unfreeze-top`), the frames below those layers are. The epoch is chosen on the
+    validation part (speaker-disjoint where speakers are known), the model saved and loaded back,
+    and only then the test part is scored, once.
 
     Args:
         pool: How frames become one vector: statistical attentive pooling (`sap`), `mean`,
@@ -101,6 +112,9 @@ class FinetuneOptions(CorpusOptions):
         adapter: A pretraining run's folder (or a hub id), `random` for an adapter that was not
             pretrained, or `none`. Left out, the adapter of runs/pretrain is taken where there is
             one that fits the backbone, else `random`.
+        lora: Train low-rank updates of the encoder's attention (LoRA), in all layers that are run:
+            `r=8` or `r=8,alpha=16,dropout=0.05`; alpha is twice r and dropout 0 where left out.
+        unfreeze_top: Train this many of the encoder's top layers, counted down from `--layer`.
         out: The run's folder: model/, metrics.json, predictions.jsonl, report.html.
         label: Column to learn.
         seed: Seed of everything random.
@@ -120,6 +134,8 @@ class FinetuneOptions(CorpusOptions):
 
     pool: Literal["sap", "mean", "attentive", "qkv"] = "sap"
     adapter: str | None = None
+    lora: str | None = None
+    unfreeze_top: int | None = None
     out: str = FINETUNE_OUT
     label: str = "label"
     seed: int = 0
@@ -144,8 +160,34 @@ class FinetuneOptions(CorpusOptions):
         require(self.batch_seconds > 0, "--batch-seconds", self.batch_seconds, "above 0")
         dropout = self.adapter_dropout
         require(0 <= dropout < 1, "--adapter-dropout", dropout, "at least 0 and below 1")
+        self._check_tuning()
         if len(self.data) > 1:
             raise ValueError(
                 f"--data: found {len(self.data)} manifests; finetune takes one. Join them into one "
                 "file with a split or fold column"
             )
+
+    def _check_tuning(self) -> None:
+        top = self.unfreeze_top
+        require(top is None or top >= 1, "--unfreeze-top", top, "at least 1")
+        if self.lora is not None and top is not None:
+            raise ValueError(
+                "--lora and --unfreeze-top: found both; the layers are either trained whole or by "
+                "LoRA. Leave one out"
+            )
+        if tuning_of(self) is not None and self.backbone == "fbank":
+            raise ValueError(
+                f"{'--unfreeze-top' if self.lora is None else '--lora'}: the backbone is fbank, a "
+                "filterbank, which has no layers to train; name an encoder with --backbone"
+            )
+
+
+def tuning_of(options: FinetuneOptions) -> Tuning | None:
+    """What of the encoder trains; None where all of it is frozen.
+
+    Raises:
+        ValueError: The text of ``--lora`` cannot be read.
+    """
+    if options.lora is not None:
+        return parse_lora(options.lora)
+    return None if options.unfreeze_top is None else OpenLayers(options.unfreeze_top)

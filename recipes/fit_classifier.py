@@ -15,9 +15,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from voxadapt.adapters import WAPTransformer, make_teacher, update_teacher
 from voxadapt.adapters.schedules import one_cycle
-from voxadapt.frame_classifier import Adapter, FrameClassifier
+from voxadapt.backbones import Lora
+from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.recipes.checkpoints import load_checkpoint, save_checkpoint
 from voxadapt.recipes.command_line import UsageError
 from voxadapt.recipes.corpora.batching import plan_batches
@@ -26,12 +26,18 @@ from voxadapt.recipes.corpora.feature_cache import FeatureStore
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.corpora.splits import Splits
 from voxadapt.recipes.evaluation import classify_clips
-from voxadapt.recipes.finetune_options import FinetuneOptions
-from voxadapt.recipes.frame_batches import FrameBatch, load_shares
+from voxadapt.recipes.finetune_options import FinetuneOptions, tuning_of
+from voxadapt.recipes.frame_batches import load_shares
 from voxadapt.recipes.metrics import classification_metrics
-from voxadapt.recipes.spec_augment import draw_spec_augment
+from voxadapt.recipes.spec_augment import draw_batch_augment
+from voxadapt.recipes.weight_average import average_decay, make_average, update_average
 
 logger = logging.getLogger(__name__)
+
+# Of the learning rate, where the options leave it open: LoRA's matrices are new, and opened layers
+# forget what they were pretrained for at a rate that suits new ones.
+LORA_FACTOR = 0.5
+OPEN_LAYERS_FACTOR = 0.02
 
 
 @dataclass
@@ -45,7 +51,8 @@ class LabelledFrames:
         targets: ``[clips]`` int64 class of each clip.
         splits: Which clips train, choose and test.
         frame_rate: Frames a second.
-        feature_period: Features after which frequency bands repeat (see `draw_spec_augment`).
+        feature_period: Features of the adapter's input after which frequency bands repeat (see
+            `draw_spec_augment`).
     """
 
     clips: list[Clip]
@@ -66,7 +73,7 @@ class FitState:
         step: Optimiser steps done.
         best_epoch: The epoch chosen so far.
         best_score: The best validation UA so far, and its standard error.
-        best_weights: The weights of ``best_epoch``.
+        best_weights: The weights of ``best_epoch``, without those that do not train.
         history: Losses and metrics, an entry for each epoch.
     """
 
@@ -107,12 +114,12 @@ def fit(
         UsageError: The loss is not finite.
     """
     optimizer: Any = build_optimizer(model, options)
-    averaged = make_teacher(model)
+    averaged = make_average(model)
     state = FitState()
     saved = load_checkpoint(out) if options.resume else None
     if saved is not None:
-        model.load_state_dict(saved["model"])
-        averaged.load_state_dict(saved["averaged"])
+        model.load_trained_state(saved["model"])
+        averaged.load_trained_state(saved["averaged"])
         state = FitState(**saved["state"])
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     if saved is not None:
@@ -148,43 +155,46 @@ def fit(
                 train_step(wrapped, optimizer, rows, data, options, seed, state, share, accelerator)
             )
             state.step += 1
-            update_teacher(averaged, model, average_decay(state.step, options.optimizer.averaging))
+            update_average(averaged, model, average_decay(state.step, options.optimizer.averaging))
         entry = {
             "train_loss": float(np.average(losses, weights=[len(batch) for batch in batches])),
             **validate(averaged, data, valid, accelerator, budget),
             "learning_rate": optimizer.param_groups[-1]["lr"],
+            **layer_weights(averaged),
         }
         accelerator.log(entry, step=state.epoch)
         state.history.append({"epoch": float(state.epoch), **entry})
-        keep_best(state, entry, averaged)
+        keep_best(state, entry, averaged.trained_state())
         state.epoch += 1
         bar.set_postfix(valid_ua=f"{entry['valid_ua']:.3f}", loss=f"{entry['train_loss']:.3f}")
         bar.update()
         if accelerator.is_main_process:
             checkpoint = {
-                "model": model.state_dict(),
-                "averaged": averaged.state_dict(),
+                "model": model.trained_state(),
+                "averaged": averaged.trained_state(),
                 "optimizer": optimizer.state_dict(),
                 "state": vars(state),
             }
             save_checkpoint(out, checkpoint)
         accelerator.wait_for_everyone()
     bar.close()
-    model.load_state_dict(state.best_weights)
+    model.load_trained_state(state.best_weights)
     return state
 
 
-def average_decay(step: int, averaging: float) -> float:
-    """Decay of the running average of weights; short at first, so that the start is forgotten."""
-    return min(averaging, step / (step + 9))
-
-
 def build_optimizer(model: FrameClassifier, options: FinetuneOptions) -> torch.optim.AdamW:
-    """AdamW with a learning rate of its own for the adapter, and weight decay on matrices only."""
+    """AdamW with learning rates of their own for the parts, and weight decay on matrices only."""
     settings = options.optimizer
     groups = []
-    head = (model.pooler, model.linear)
-    for factor, modules in ((settings.adapter_factor, (model.adapter,)), (1.0, head)):
+    factors: list[tuple[float, list[nn.Module | None]]] = [
+        (settings.adapter_factor, [model.adapter]),
+        (encoder_factor(options), [model.tuned_layers]),
+        (settings.layer_factor, [model.layer_mix]),
+        # Last, because its learning rate is the one that is logged.
+        (1.0, [model.pooler, model.linear]),
+    ]
+    for factor, parts in factors:
+        modules = [part for part in parts if part is not None]
         parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
         for decay, chosen in (
             (settings.weight_decay, [p for p in parameters if p.dim() > 1]),
@@ -193,6 +203,13 @@ def build_optimizer(model: FrameClassifier, options: FinetuneOptions) -> torch.o
             if chosen:
                 groups.append({"params": chosen, "weight_decay": decay, "factor": factor})
     return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+def encoder_factor(options: FinetuneOptions) -> float:
+    """Learning rate of the encoder's layers that train, as a share of the peak."""
+    if options.optimizer.encoder_factor is not None:
+        return options.optimizer.encoder_factor
+    return LORA_FACTOR if isinstance(tuning_of(options), Lora) else OPEN_LAYERS_FACTOR
 
 
 def train_step(
@@ -221,15 +238,23 @@ def train_step(
         passes=options.passes,
         device=accelerator.device,
     )
-    adapter: Adapter = accelerator.unwrap_model(wrapped).adapter
+    feature_size = accelerator.unwrap_model(wrapped).adapter.input_size
     optimizer.zero_grad()
     total = torch.zeros((), device=accelerator.device)
     for number, part in enumerate(parts, start=1):
-        frames, span_mask = augment(part, data, options, seed, state.epoch, adapter)
+        masks = draw_batch_augment(
+            [data.clips[index].id for index in part.indices],
+            part.padding_mask,
+            feature_size,
+            options.spec_augment,
+            seed,
+            state.epoch,
+            period=data.feature_period,
+        )
         targets = torch.from_numpy(data.targets[part.indices]).to(accelerator.device)
         # Processes can differ in their number of parts, so they meet once a step.
         with nullcontext() if number == len(parts) else accelerator.no_sync(wrapped):
-            logits = wrapped(frames, part.padding_mask, span_mask)
+            logits = wrapped(part.frames, part.padding_mask, *masks)
             losses = F.cross_entropy(
                 logits.float(), targets, reduction="none", label_smoothing=settings.label_smoothing
             )
@@ -248,40 +273,6 @@ def train_step(
     accelerator.clip_grad_norm_(wrapped.parameters(), settings.clip_norm)
     optimizer.step()
     return loss_value
-
-
-def augment(
-    part: FrameBatch,
-    data: LabelledFrames,
-    options: FinetuneOptions,
-    seed: int,
-    epoch: int,
-    adapter: Adapter,
-) -> tuple[Tensor, Tensor]:
-    """Hide stretches of time and features, drawn for each clip from (seed, epoch, clip id).
-
-    Hidden features stand at the corpus mean. Hidden time is left to the adapter, as in pretraining:
-    a pretrained one knows its mask embedding, and takes frames of zeros for something heard.
-
-    Returns:
-        Frames ``[B, T, D]`` and the mask of hidden frames ``[B, T]`` bool.
-    """
-    span_mask = torch.zeros(part.padding_mask.shape, dtype=torch.bool)
-    feature_mask = torch.zeros(len(part.indices), part.frames.shape[-1], dtype=torch.bool)
-    for row, index in enumerate(part.indices):
-        clip_seed = stable_seed(seed, "augment", epoch, data.clips[index].id)
-        length = int(data.store.lengths[index])
-        span_mask[row, :length], feature_mask[row] = draw_spec_augment(
-            length,
-            part.frames.shape[-1],
-            options.spec_augment,
-            torch.Generator().manual_seed(clip_seed),
-            period=data.feature_period,
-        )
-    standardizer = adapter.standardize if isinstance(adapter, WAPTransformer) else adapter
-    device = part.frames.device
-    frames = torch.where(feature_mask.to(device).unsqueeze(1), standardizer.mean, part.frames)
-    return frames, span_mask.to(device)
 
 
 def validate(
@@ -303,7 +294,15 @@ def validate(
     }
 
 
-def keep_best(state: FitState, entry: dict[str, float], model: nn.Module) -> None:
+def layer_weights(model: FrameClassifier) -> dict[str, float]:
+    """The weights of a learnt sum over the encoder's layers, one by one; nothing without one."""
+    if model.layer_mix is None:
+        return {}
+    weights = model.layer_mix.weights.tolist()
+    return {f"layer_weight_{layer}": weight for layer, weight in enumerate(weights)}
+
+
+def keep_best(state: FitState, entry: dict[str, float], weights: dict[str, Tensor]) -> None:
     """Keep these weights unless the validation part says that an earlier epoch was better.
 
     The epoch kept is the latest whose validation UA is within one standard error of the best: with
@@ -315,9 +314,7 @@ def keep_best(state: FitState, entry: dict[str, float], model: nn.Module) -> Non
     elif entry["valid_ua"] < state.best_score[0] - state.best_score[1]:
         return
     state.best_epoch = state.epoch
-    state.best_weights = {
-        name: value.detach().cpu().clone() for name, value in model.state_dict().items()
-    }
+    state.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
 
 
 def standard_error(confusion: np.ndarray) -> float:

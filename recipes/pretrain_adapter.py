@@ -18,7 +18,7 @@ from tqdm import tqdm
 from voxadapt.adapters import AdapterPretrainer, WAPTransformer, WAPTransformerConfig
 from voxadapt.recipes.adapter_folder import save_adapter
 from voxadapt.recipes.codebook_refits import refit_codebook
-from voxadapt.recipes.command_line import leave, parse, run_command
+from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.batching import plan_mixed_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.frame_batches import corpus_statistics
@@ -41,6 +41,12 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> Path | None:
     """Run the recipe and return the adapter's folder, or None if ``--max-steps`` ended it early."""
     options = parse(PretrainOptions, argv, prog="pretrain_adapter.py")
+    if options.layer == "weighted":
+        raise UsageError(
+            "--layer weighted: an adapter cannot be pretrained on a sum that is learnt with it: "
+            "without labels, the sum would settle on the layers that are easiest to predict. Use "
+            "--layer mean, or a number"
+        )
     config = dataclasses.asdict(options)
     out = check_out(options.out, "pretrain_adapter", config, resume=options.resume)
     accelerator = join_processes(options.precision)

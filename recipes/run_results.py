@@ -56,6 +56,7 @@ def join_runs(
             }
             for folder, run in results
         ],
+        **mean_layer_weights(runs),
         "adapter": runs[0]["adapter"],
         "left_out": runs[0]["left_out"],
         "parameters_trained": runs[0]["parameters_trained"],
@@ -65,6 +66,12 @@ def join_runs(
         "config": dataclasses.asdict(options),
         "versions": versions(),
     }
+
+
+def mean_layer_weights(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The weights of the layers, where a sum over them was learnt, averaged over runs."""
+    weights = [run["layer_weights"] for run in runs if "layer_weights" in run]
+    return {"layer_weights": np.mean(weights, axis=0).tolist()} if weights else {}
 
 
 def pooled_interval(folders: list[Path], labels: list[str]) -> dict[str, Any]:
@@ -98,6 +105,9 @@ def log_result(out: Path, metrics: dict[str, Any]) -> None:
         for title, name in (("UA", "ua"), ("WA", "wa"), ("macro-F1", "macro_f1"))
     )
     logger.info("test: %s (%d clips, protocol %s)", scores, metrics["n"], metrics["protocol"])
+    if "layer_weights" in metrics:
+        shares = enumerate(metrics["layer_weights"])
+        logger.info("layers: %s", ", ".join(f"{layer}: {share:.3f}" for layer, share in shares))
     logger.info("model %s, metrics %s", out / "model", out / "metrics.json")
     if (out / "report.html").exists():
         logger.info("report %s", out / "report.html")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole model in one folder: backbone, adapter, pooler and linear layer."""
 
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,10 +25,14 @@ from .backbones import (
     SAMPLE_RATE,
     Backbone,
     BackboneError,
+    Precision,
     backbone_from_config,
     pad_waveforms,
     prepare_samples,
     read_audio,
+    split_backbone,
+    tuning_config,
+    tuning_from_config,
 )
 from .frame_classifier import FrameClassifier, build_frame_classifier
 
@@ -55,12 +60,14 @@ class SpeechClassifier(nn.Module):
     """A frozen backbone, an adapter, a pooler and a linear layer.
 
     Args:
-        backbone: From `voxadapt.backbones`.
+        backbone: From `voxadapt.backbones`. Where layers of it were trained, the frozen part that
+            `split_backbone` gave: those layers are in the frame classifier.
         frame_classifier: What was trained on its frames.
         labels: Names of the classes, in the order of the logits.
 
     Raises:
-        ValueError: The number of labels is not the number of classes.
+        ValueError: The number of labels is not the number of classes, or the frame classifier has
+            trained layers and the backbone is not the frozen part below them.
 
     Example:
         >>> model = SpeechClassifier.from_pretrained("runs/finetune/model")  # doctest: +SKIP
@@ -76,6 +83,12 @@ class SpeechClassifier(nn.Module):
             raise ValueError(
                 f"labels: found {len(labels)} names for "
                 f"{frame_classifier.linear.out_features} classes"
+            )
+        tuned_layers = frame_classifier.tuned_layers
+        if tuned_layers is not None and backbone.spec.layers != tuned_layers.frozen_layers:
+            raise ValueError(
+                f"backbone: runs {backbone.spec.layers} layers, but the trained layers stand on "
+                f"{tuned_layers.frozen_layers}; give the frozen part from split_backbone"
             )
         self.backbone = backbone
         self.frame_classifier = frame_classifier
@@ -161,19 +174,54 @@ class SpeechClassifier(nn.Module):
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write ``config.json`` and ``model.safetensors``; the backbone is referred to, not copied.
 
+        Of layers that were trained, what was trained is in the file: LoRA, or the opened layers.
+
         The backbone's fingerprint is kept, so that `from_pretrained` can tell when it finds
         another.
         """
+        tuned_layers = self.frame_classifier.tuned_layers
+        if tuned_layers is None:
+            described = {
+                "backbone": self.backbone.config(),
+                "backbone_fingerprint": self.backbone.fingerprint(),
+            }
+        else:
+            described = {
+                "backbone": tuned_layers.backbone_config,
+                "backbone_fingerprint": tuned_layers.backbone_fingerprint,
+                "tuning": tuning_config(tuned_layers.tuning),
+            }
         config = {
             "class": type(self).__name__,
             "labels": self.labels,
             "sample_rate": SAMPLE_RATE,
-            "backbone": self.backbone.config(),
-            "backbone_fingerprint": self.backbone.fingerprint(),
+            **described,
             "frame_classifier": self.frame_classifier.config(),
             "extras": self.extras,
         }
-        save_folder(folder, self.frame_classifier.state_dict(), config)
+        save_folder(folder, self.frame_classifier.trained_state(), config)
+
+    def merge(self) -> "SpeechClassifier":
+        """Fold LoRA into the encoder's layers, for a model that runs without it and without peft.
+
+        Returns:
+            A model with the same logits to float tolerance, on the same backbone; this one stays as
+            it is. Saved, it holds the layers whole, and so is as large as they are.
+
+        Raises:
+            BackboneError: The model has no LoRA.
+        """
+        tuned_layers = self.frame_classifier.tuned_layers
+        if tuned_layers is None:
+            raise BackboneError(
+                "There is no LoRA to merge: nothing of the encoder was trained. Use the model as "
+                "it is, or train one with --lora."
+            )
+        frame_classifier = copy.deepcopy(self.frame_classifier)
+        frame_classifier.tuned_layers = tuned_layers.merged()
+        merged = SpeechClassifier(self.backbone, frame_classifier, self.labels)
+        merged.extras = {**self.extras, "merged": tuning_config(tuned_layers.tuning)}
+        return merged.train(self.training)
 
     @classmethod
     def from_pretrained(
@@ -183,15 +231,19 @@ class SpeechClassifier(nn.Module):
         backbone: Backbone | None = None,
         revision: str | None = None,
         token: str | None = None,
+        precision: Precision = "fp32",
     ) -> "SpeechClassifier":
         """Load a model from a folder or a hub id, strictly; it comes in eval mode.
 
         Args:
             name_or_path: A folder that `save_pretrained` or ``finetune`` wrote (a run's folder will
                 do), or a hub id.
-            backbone: The backbone, where it has been loaded already or has moved.
+            backbone: The backbone, where it has been loaded already or has moved; the whole one in
+                float32 where layers of it were trained.
             revision: Branch, tag or commit on the hub.
             token: Access token for a private repository.
+            precision: What the backbone is computed in, `fp32` or `bf16`; not for a `backbone` that
+                is given, but for the frozen part of one whose layers were trained.
 
         Raises:
             AdapterFolderError: Not there, damaged, of another class; or the backbone is not the one
@@ -203,11 +255,23 @@ class SpeechClassifier(nn.Module):
             folder = folder / "model"
         config, tensors = load_folder(folder, cls.__name__)
         try:
+            tuning = tuning_from_config(config["tuning"]) if "tuning" in config else None
             if backbone is None:
-                backbone = backbone_from_config(config["backbone"])
-            expected = config["backbone_fingerprint"]
-            frame_classifier = build_frame_classifier(config["frame_classifier"])
-            model = cls(backbone, frame_classifier, config["labels"])
+                whole = precision if tuning is None else "fp32"
+                backbone = backbone_from_config(config["backbone"], precision=whole)
+            expected, found = config["backbone_fingerprint"], backbone.fingerprint()
+            if found != expected:
+                raise AdapterFolderError(
+                    f"{folder}: was trained on the frames of another backbone than "
+                    f"{backbone.spec.name} as found now (fingerprint {found[:12]} instead of "
+                    f"{str(expected)[:12]}). Point `backbone` at the weights that it was trained "
+                    "with."
+                )
+            frozen, tuned_layers = backbone, None
+            if tuning is not None:
+                frozen, tuned_layers = split_backbone(backbone, tuning, precision=precision)
+            frame_classifier = build_frame_classifier(config["frame_classifier"], tuned_layers)
+            model = cls(frozen, frame_classifier, config["labels"])
         except (AdapterFolderError, BackboneError):
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -215,14 +279,7 @@ class SpeechClassifier(nn.Module):
                 f"{folder / CONFIG_FILE}: a field is missing or wrong "
                 f"({type(error).__name__}: {error}). Save the model again, or fetch it again."
             ) from error
-        if backbone.fingerprint() != expected:
-            raise AdapterFolderError(
-                f"{folder}: was trained on the frames of another backbone than "
-                f"{backbone.spec.name} as found now (fingerprint {backbone.fingerprint()[:12]} "
-                f"instead of {str(expected)[:12]}). Point `backbone` at the weights that it was "
-                "trained with."
-            )
-        tensors.into(frame_classifier)
+        tensors.into(frame_classifier, frame_classifier.frozen_tensors())
         model.extras = config.get("extras", {})
         return model.eval()
 

@@ -13,7 +13,9 @@ from accelerate import Accelerator
 
 from voxadapt.adapters import FeatureStandardizer, WAPTransformer, WAPTransformerConfig
 from voxadapt.adapters.schedules import one_cycle
+from voxadapt.backbones import load_backbone, split_backbone
 from voxadapt.frame_classifier import FrameClassifier
+from voxadapt.layer_mix import LayerMix
 from voxadapt.pooling import build_pooler
 from voxadapt.recipes import fit_classifier
 from voxadapt.recipes.checkpoints import load_checkpoint
@@ -25,12 +27,11 @@ from voxadapt.recipes.finetune_options import (
     FinetuneOptions,
     HeadOptions,
     SpecAugmentOptions,
+    tuning_of,
 )
 from voxadapt.recipes.fit_classifier import (
     FitState,
     LabelledFrames,
-    augment,
-    average_decay,
     build_optimizer,
     fit,
     keep_best,
@@ -154,6 +155,43 @@ def test_learning_rates_and_weight_decay_by_group(
     assert build_optimizer(make_model(adapter=False), options).param_groups[0]["factor"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("tuning", "set_to", "expected"),
+    [
+        ({"lora": "r=2"}, None, 0.5),
+        ({"lora": "r=2"}, 0.3, 0.3),
+        ({"unfreeze_top": 1}, None, 0.02),
+        ({"unfreeze_top": 1}, 0.0, 0.0),
+    ],
+)
+def test_the_encoder_and_the_sum_over_layers_have_learning_rates_of_their_own(
+    tuning: dict[str, Any], set_to: float | None, expected: float, hubert_folder: Path
+) -> None:
+    settings = FinetuneOptimizerOptions(encoder_factor=set_to, layer_factor=7.0)
+    options = make_options(backbone=str(hubert_folder), optimizer=settings, **tuning)
+    wanted = tuning_of(options)
+    assert wanted is not None
+    _, tuned_layers = split_backbone(load_backbone(str(hubert_folder)), wanted)
+    model = FrameClassifier(
+        FeatureStandardizer(8),
+        build_pooler("sap", 8),
+        3,
+        tuned_layers=tuned_layers,
+        layer_mix=LayerMix(2, 8),
+    )
+    owner = {id(parameter): name for name, parameter in model.named_parameters()}
+    factors = {"tuned_layers": expected, "layer_mix": 7.0, "pooler": 1.0, "linear": 1.0}
+    groups = build_optimizer(model, options).param_groups
+    seen = {owner[id(p)]: group["factor"] for group in groups for p in group["params"]}
+    assert seen == {
+        name: factors[name.partition(".")[0]]
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+    assert groups[-1]["factor"] == 1.0  # whose learning rate is logged
+    assert sum(name.startswith("tuned_layers") for name in seen) == (8 if "lora" in tuning else 16)
+
+
 def test_gradients_are_clipped(data: LabelledFrames, accelerator: Accelerator) -> None:
     model = make_model()
     options = make_options(optimizer=FinetuneOptimizerOptions(clip_norm=1e-3))
@@ -186,32 +224,25 @@ def test_frames_that_are_not_finite_stop_before_the_weights_are_touched(
         assert torch.equal(tensor, before[name])
 
 
-def test_augmentation_depends_on_seed_epoch_and_clip_not_on_the_batch(
-    data: LabelledFrames, make_store: Callable[..., Any]
+def test_hidden_features_stand_at_the_mean_and_hidden_time_is_left_to_the_adapter(
+    data: LabelledFrames, accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = data.store
-    model, options = make_model(), make_options(spec_augment=SpecAugmentOptions(time_share=0.5))
+    seen = []
+    forward = WAPTransformer.forward
+
+    def spy(self: Any, frames: Any, padding_mask: Any, span_mask: Any = None) -> Any:
+        seen.append((frames, span_mask))
+        return forward(self, frames, padding_mask, span_mask)
+
+    monkeypatch.setattr(WAPTransformer, "forward", spy)
+    model = make_model()
     model.adapter.standardize.set_statistics(torch.full((6,), 7.0), torch.ones(6))
-
-    def hidden(indices: list[int], seed: int = 0, epoch: int = 0) -> torch.Tensor:
-        batch = load_batch(data.store, indices, device=torch.device("cpu"))
-        frames, span_mask = augment(batch, data, options, seed, epoch, model.adapter)
-        changed = frames != batch.frames
-        assert frames[changed].eq(7).all()  # the corpus mean, which standardises to zero
-        assert not span_mask[batch.padding_mask].any()
-        return changed.any(dim=1, keepdim=True) | span_mask.unsqueeze(-1)
-
-    together = hidden([0, 1, 2, 3])
-    assert together.any()
-    for row in range(4):
-        length = LENGTHS[row]
-        assert torch.equal(together[row, :length], hidden([row])[0])
-    data.store = make_store([40, 40])
-    alike = hidden([0, 1])
-    assert not torch.equal(alike[0], alike[1])
-    data.store = store
-    assert not torch.equal(together, hidden([0, 1, 2, 3], epoch=1))
-    assert not torch.equal(together, hidden([0, 1, 2, 3], seed=1))
+    augment = SpecAugmentOptions(time_share=0.5, feature_masks=1, feature_share=0.5)
+    step(model, data, make_options(spec_augment=augment), accelerator)
+    ((frames, span_mask),) = seen
+    assert frames.eq(7).all(dim=1).any()
+    assert not frames.eq(7).all(dim=1).all(dim=1).any()
+    assert span_mask.any()
 
 
 def test_fit_leaves_the_chosen_weights_in_place_and_validates_every_epoch(
@@ -263,14 +294,6 @@ def test_without_resume_a_checkpoint_is_not_read(
     assert fit(make_model(), data, make_options(epochs=1), 0, accelerator, tmp_path) is not None
 
 
-def test_the_running_average_forgets_the_start_and_can_be_off() -> None:
-    assert average_decay(1, 0.98) == pytest.approx(0.1)
-    assert average_decay(10_000, 0.98) == 0.98
-    decays = [average_decay(number, 0.98) for number in range(1, 600)]
-    assert decays == sorted(decays)
-    assert average_decay(50, 0.0) == 0.0
-
-
 def test_without_averaging_the_last_weights_are_kept(
     data: LabelledFrames, accelerator: Accelerator, tmp_path: Path
 ) -> None:
@@ -289,7 +312,7 @@ def keep(scores: list[tuple[float, float]]) -> int:
         state.epoch = epoch
         model = torch.nn.Linear(1, 1)
         torch.nn.init.constant_(model.weight, epoch)
-        keep_best(state, {"valid_ua": accuracy, "valid_ua_error": error}, model)
+        keep_best(state, {"valid_ua": accuracy, "valid_ua_error": error}, model.state_dict())
     assert state.best_weights["weight"].item() == state.best_epoch
     return state.best_epoch
 
@@ -304,7 +327,7 @@ def test_the_epoch_kept_is_the_latest_within_a_standard_error_of_the_best() -> N
 
 def test_the_kept_weights_are_a_copy() -> None:
     model, state = torch.nn.Linear(1, 1), FitState()
-    keep_best(state, {"valid_ua": 0.5, "valid_ua_error": 0.1}, model)
+    keep_best(state, {"valid_ua": 0.5, "valid_ua_error": 0.1}, model.state_dict())
     before = model.weight.item()
     torch.nn.init.constant_(model.weight, 9.0)
     assert state.best_weights["weight"].item() == before

@@ -280,3 +280,14 @@ def test_bf16_runs_and_differs_little(
     whole = [entry["loss"] for entry in read_log(pretrained) if "loss" in entry]
     assert losses != whole
     assert losses == pytest.approx(whole, rel=0.05)
+
+
+def test_a_sum_that_is_learnt_is_no_ground_to_pretrain_on(
+    run_cli: Callable[..., Any], pretrain_options: list[str], hubert_folder: Path
+) -> None:
+    options = [*pretrain_options, "--backbone", hubert_folder, "--layer=weighted", "--out=run"]
+    ran = run_cli("pretrain_adapter", *options)
+    assert ran.code == 2
+    assert "--layer weighted: an adapter cannot be pretrained on a sum" in ran.err
+    assert "--layer mean" in ran.err
+    assert not Path("run").exists()

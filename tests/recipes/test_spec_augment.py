@@ -6,7 +6,7 @@ import torch
 
 from voxadapt.adapters.masking import draw_stretch
 from voxadapt.recipes.finetune_options import SpecAugmentOptions
-from voxadapt.recipes.spec_augment import draw_spec_augment
+from voxadapt.recipes.spec_augment import draw_batch_augment, draw_spec_augment
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -63,3 +63,36 @@ def test_short_clips_and_no_masks_at_all(length: int) -> None:
     assert not torch.cat(draw_spec_augment(length, 10, off, seeded(0))).any()
     span_mask, _ = draw_spec_augment(length, 10, SpecAugmentOptions(), seeded(0))
     assert span_mask.shape == (length,)
+
+
+def test_what_a_batch_hides_depends_on_seed_epoch_and_clip_and_not_on_the_batch() -> None:
+    options = SpecAugmentOptions(time_share=0.5, feature_masks=1, feature_share=0.5)
+    lengths = {"a": 6, "b": 9, "c": 4, "d": 9}
+
+    def draw(ids: str, seed: int = 0, epoch: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes = torch.tensor([lengths[clip_id] for clip_id in ids])
+        padding_mask = torch.arange(int(sizes.max())) >= sizes[:, None]
+        spans, features = draw_batch_augment(list(ids), padding_mask, 12, options, seed, epoch)
+        assert spans.shape == padding_mask.shape
+        assert features.shape == (len(ids), 12)
+        assert not (spans & padding_mask).any()
+        return spans, features
+
+    spans, features = draw("abcd")
+    assert spans.any()
+    assert features.any()
+    for row, clip_id in enumerate("abcd"):
+        alone = draw(clip_id)
+        assert torch.equal(alone[0][0], spans[row, : lengths[clip_id]])
+        assert torch.equal(alone[1][0], features[row])
+    assert not torch.equal(spans[1], spans[3])  # of one length, but other clips
+    assert not torch.equal(draw("abcd", epoch=1)[0], spans)
+    assert not torch.equal(draw("abcd", seed=1)[0], spans)
+
+
+def test_bands_of_a_batch_repeat_with_the_period() -> None:
+    options = SpecAugmentOptions(time_masks=0, feature_masks=1, feature_share=0.5)
+    padding_mask = torch.zeros(4, 5, dtype=torch.bool)
+    _, features = draw_batch_augment(list("abcd"), padding_mask, 12, options, 0, 0, period=6)
+    assert torch.equal(features[:, :6], features[:, 6:])
+    assert features.any()

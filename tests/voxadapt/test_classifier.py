@@ -293,3 +293,126 @@ def test_a_folder_without_a_model_says_so(pretrained: Path, tmp_path: Path) -> N
     ):
         with pytest.raises(AdapterFolderError, match=message):
             SpeechClassifier.from_pretrained(folder)
+
+
+@pytest.fixture
+def lora_copied(lora_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(lora_run / "model", tmp_path / "model"))
+
+
+def test_of_a_tuned_encoder_only_what_was_trained_is_saved(
+    lora_run: Path, clips: list[Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    model = SpeechClassifier.from_pretrained(lora_run)
+    names = load_file(lora_run / "model" / "model.safetensors").keys()
+    assert sum("lora_" in name for name in names) == 8
+    assert all("lora_" in name for name in names if name.startswith("tuned_layers."))
+    assert not model.predict(clips[0]).embedding.requires_grad
+    model.save_pretrained(tmp_path / "again")
+    again = SpeechClassifier.from_pretrained(tmp_path / "again")
+    assert close(again.predict(clips[0]), model.predict(clips[0]), 0)
+    config = json.loads((tmp_path / "again" / "config.json").read_text(encoding="utf-8"))
+    assert config == json.loads((lora_run / "model" / "config.json").read_text(encoding="utf-8"))
+    assert config["backbone"]["layer"] == "last"
+    assert config["tuning"] == {"method": "lora", "r": 2, "alpha": 4.0, "dropout": 0.0}
+
+
+def test_a_tuned_model_takes_the_whole_backbone_and_leaves_it_alone(
+    lora_run: Path, hubert_folder: Path, clips: list[Path]
+) -> None:
+    whole: Any = load_backbone(str(hubert_folder))
+    fingerprint = whole.fingerprint()
+    model = SpeechClassifier.from_pretrained(lora_run, backbone=whole)
+    expected = SpeechClassifier.from_pretrained(lora_run).predict(clips[0])
+    assert close(model.predict(clips[0]), expected, 0)
+    assert model.backbone.spec.layers == 0
+    assert whole._hash() == fingerprint
+    with pytest.raises(ValueError, match="runs 2 layers, but the trained layers stand on 0"):
+        SpeechClassifier(whole, model.frame_classifier, model.labels)
+    half = load_backbone(str(hubert_folder), precision="bf16")
+    with pytest.raises(BackboneError, match="loaded in bf16"):
+        SpeechClassifier.from_pretrained(lora_run, backbone=half)
+    rounded = SpeechClassifier.from_pretrained(lora_run, precision="bf16")
+    assert getattr(rounded.backbone, "precision", None) == "bf16"
+    assert close(rounded.predict(clips[0]), expected, 0.05)
+    tuned_layers = rounded.frame_classifier.tuned_layers
+    assert tuned_layers is not None
+    assert {parameter.dtype for parameter in tuned_layers.parameters()} == {torch.float32}
+    other = load_backbone(str(hubert_folder), layer=1)
+    with pytest.raises(AdapterFolderError, match="another backbone"):
+        SpeechClassifier.from_pretrained(lora_run, backbone=other)
+
+
+def test_merged_the_logits_are_the_same_and_the_model_stays(
+    lora_run: Path, clips: list[Path], tmp_path: Path
+) -> None:
+    model = SpeechClassifier.from_pretrained(lora_run)
+    batch = pad_waveforms([read_audio(clip) for clip in clips])
+    with torch.inference_mode():
+        expected = model(*batch)
+        untuned = SpeechClassifier.from_pretrained(lora_run)
+        for name, tensor in untuned.frame_classifier.named_parameters():
+            if "lora_B" in name:
+                tensor.zero_()
+        # So that there is something to merge.
+        assert not torch.allclose(untuned(*batch), expected, atol=1e-3)
+        merged = model.merge()
+        assert not merged.training
+        torch.testing.assert_close(merged(*batch), expected, rtol=0, atol=1e-5)
+        assert torch.equal(model(*batch), expected)
+        merged.save_pretrained(tmp_path / "merged")
+        loaded = SpeechClassifier.from_pretrained(tmp_path / "merged")
+        assert torch.equal(loaded(*batch), merged(*batch))
+    assert loaded.extras["merged"]["method"] == "lora"
+    assert not any("lora" in name for name in loaded.state_dict())
+    merged.frame_classifier.linear.weight.data.zero_()  # a copy, all of it
+    assert model.frame_classifier.linear.weight.any()
+    with pytest.raises(BackboneError, match="opened layers are trained and saved whole already"):
+        merged.merge()
+
+
+def test_a_model_with_nothing_tuned_cannot_be_merged(model: SpeechClassifier) -> None:
+    with pytest.raises(BackboneError, match="nothing of the encoder was trained"):
+        model.merge()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("tuning", GONE, "unexpected tuned_layers"),
+        ("tuning", {"method": "dora"}, "'dora'"),
+        ("tuning", "lora", "config.json"),
+        ("tuning.r", 4, "lora_A.default.weight is"),
+        ("tuning.r", 0, "r is 0"),
+        ("tuning.rank", 4, "rank"),
+        ("tuning", {"method": "layers", "top": 1}, "tensors do not fit"),
+        ("backbone.layer", 1, "another backbone"),
+        ("frame_classifier.layer_mix", {"layers": 2, "size": 8}, "takes 16 features, but gets 8"),
+        ("frame_classifier.layer_mix", {"layers": 1}, "config.json"),
+    ],
+)
+def test_a_tuned_model_that_was_tampered_with_is_refused(
+    place: str, value: object, message: str, lora_copied: Path
+) -> None:
+    change(lora_copied, place, value)
+    with pytest.raises((AdapterFolderError, BackboneError), match=message):
+        SpeechClassifier.from_pretrained(lora_copied)
+
+
+def test_a_tuned_model_s_weights_are_read_strictly_both_ways(lora_copied: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = lora_copied / "model.safetensors"
+    tensors = load_file(path)
+    name = next(name for name in tensors if "lora_A" in name)
+    frozen = "tuned_layers.encoder.layers.0.attention.q_proj.base_layer.weight"
+    for changed, message in (
+        ({key: value for key, value in tensors.items() if key != name}, f"missing {name}"),
+        ({**tensors, frozen: torch.zeros(16, 16)}, f"unexpected {frozen}"),
+        ({**tensors, name: tensors[name][:1].contiguous()}, f"{name} is"),
+    ):
+        save_file(changed, path)
+        with pytest.raises(AdapterFolderError, match=message):
+            SpeechClassifier.from_pretrained(lora_copied)

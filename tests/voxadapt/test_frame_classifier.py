@@ -2,13 +2,16 @@
 """Adapter, pooler and linear layer as one module that can be built again from its config."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from voxadapt.adapters import FeatureStandardizer, WAPTransformer, WAPTransformerConfig
 from voxadapt.adapters.saving import AdapterFolderError
+from voxadapt.backbones import Lora, OpenLayers, Tuning, load_backbone, split_backbone
 from voxadapt.frame_classifier import Adapter, FrameClassifier, build_frame_classifier
+from voxadapt.layer_mix import LayerMix
 from voxadapt.pooling import POOLERS, build_pooler
 
 
@@ -104,3 +107,101 @@ def test_a_config_that_does_not_fit_is_refused(
     config[place[0]][place[1]] = value
     with pytest.raises((ValueError, AdapterFolderError), match=message):
         build_frame_classifier(config)
+
+
+def test_hidden_features_stand_at_the_mean_of_what_the_adapter_gets(
+    batch: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    for kind in ("random", "none"):
+        model, (frames, padding_mask) = make_model(adapter=kind), batch
+        standardizer = getattr(model.adapter, "standardize", model.adapter)
+        standardizer.set_statistics(torch.arange(6.0), torch.ones(6))
+        feature_mask = torch.zeros(3, 6, dtype=torch.bool)
+        feature_mask[0, 2:4] = True
+        hidden = frames.clone()
+        hidden[0, :, 2:4] = torch.tensor([2.0, 3.0])
+        expected = model(hidden, padding_mask)
+        assert torch.equal(model(frames, padding_mask, None, feature_mask), expected)
+        assert not torch.allclose(expected[0], model(frames, padding_mask)[0])
+
+
+def make_tuned(hubert_folder: Path, tuning: Tuning, layer: str = "weighted") -> FrameClassifier:
+    """LoRA or opened layers under a sum over all three states, each of 16 features."""
+    torch.manual_seed(0)
+    _, tuned_layers = split_backbone(load_backbone(str(hubert_folder), layer=layer), tuning)
+    mix = LayerMix(3, 16) if layer == "weighted" else None
+    adapter, pooler = FeatureStandardizer(16), build_pooler("sap", 16)
+    model = FrameClassifier(adapter, pooler, 3, tuned_layers=tuned_layers, layer_mix=mix)
+    return model.eval()
+
+
+def test_layers_and_their_sum_stand_in_front_of_the_adapter(hubert_folder: Path) -> None:
+    model = make_tuned(hubert_folder, Lora(2, 4.0))
+    assert model.tuned_layers is not None
+    assert model.layer_mix is not None
+    padding_mask = torch.arange(9) >= torch.tensor([9, 5])[:, None]
+    frames = torch.randn(2, 9, 16)
+    states = model.tuned_layers(frames, padding_mask)
+    assert states.shape == (2, 9, 48)
+    given = model.adapter_input(frames, padding_mask)
+    assert torch.equal(given, model.layer_mix(states, padding_mask))
+    plain = FrameClassifier(model.adapter, model.pooler, 3).eval()
+    plain.linear = model.linear
+    assert torch.equal(model(frames, padding_mask), plain(given, padding_mask))
+    for one, other in zip(
+        model.with_weights(frames, padding_mask),
+        plain.with_weights(given, padding_mask),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+    config = json.loads(json.dumps(model.config()))
+    built = build_frame_classifier(config, model.tuned_layers)
+    assert built.config() == config == {**plain.config(), "layer_mix": {"layers": 3, "size": 16}}
+
+
+@pytest.mark.parametrize("tuning", [Lora(2, 4.0), OpenLayers(1)])
+def test_its_trained_state_is_all_but_the_encoder_s_frozen_weights(
+    tuning: Tuning, hubert_folder: Path
+) -> None:
+    model = make_tuned(hubert_folder, tuning, "last")
+    state, frozen = model.trained_state(), model.frozen_tensors()
+    assert state.keys() | frozen.keys() == model.state_dict().keys()
+    assert not state.keys() & frozen.keys()
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained <= state.keys()
+    assert state.keys() - trained == {"adapter.mean", "adapter.std"}
+    assert all(name.startswith("tuned_layers.") for name in frozen)
+    # Of one opened layer after its norms, nothing in the upper part is frozen.
+    assert bool(frozen) == isinstance(tuning, Lora)
+    if isinstance(tuning, Lora):
+        assert all("lora" in name for name in state if name.startswith("tuned_layers."))
+    moved = {name: tensor + 1.0 for name, tensor in state.items()}
+    model.load_trained_state(moved)
+    assert all(torch.equal(tensor, moved[name]) for name, tensor in model.trained_state().items())
+    for changed in (
+        {name: tensor for name, tensor in moved.items() if name != "linear.bias"},
+        {**moved, "tuned_layers.evil": torch.zeros(1)},
+        {**moved, "evil": torch.zeros(1), **frozen},
+    ):
+        with pytest.raises(ValueError, match="missing or unexpected tensors"):
+            model.load_trained_state(changed)
+
+
+def test_without_tuned_layers_everything_is_its_trained_state() -> None:
+    model = make_model()
+    assert model.trained_state().keys() == model.state_dict().keys()
+    assert model.frozen_tensors() == {}
+
+
+def test_parts_of_sizes_that_do_not_meet_are_refused(hubert_folder: Path) -> None:
+    tuned_layers = make_tuned(hubert_folder, Lora(2, 4.0)).tuned_layers
+    pooler = build_pooler("sap", 16)
+    with pytest.raises(ValueError, match="adapter: takes 16 features, but gets 48"):
+        FrameClassifier(FeatureStandardizer(16), pooler, 3, tuned_layers=tuned_layers)
+    mix = LayerMix(2, 16)
+    with pytest.raises(ValueError, match="layer_mix: takes 32 features, but gets 48"):
+        FrameClassifier(
+            FeatureStandardizer(16), pooler, 3, tuned_layers=tuned_layers, layer_mix=mix
+        )
+    with pytest.raises(ValueError, match="adapter: takes 16 features, but gets 8"):
+        FrameClassifier(FeatureStandardizer(16), pooler, 3, layer_mix=LayerMix(2, 8))
