@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model = make_model(model_name, options.tiny, options.seed)
         for cut in (False, True):
             group = [name for name in names if ROWS[name].cut == cut]
-            if group:
+            if group and options.repeats:
                 heard = cut_clips(clips, options.seed) if cut else clips
                 results["rows"] += measure_group(model_name, model, group, heard, device, options)
         if options.accuracy:
@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="JSON file for everything that was measured")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which rows")
     parser.add_argument("--clips", type=int, help="draw so many clips of the corpus")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds; medians are compared")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds; 0 measures no speed")
     parser.add_argument("--threads", type=int, default=2, help="threads of every method")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, for every method")
     parser.add_argument("--seconds-per-pass", type=float, default=8, help="of the slowest method")

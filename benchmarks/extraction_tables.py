@@ -15,11 +15,11 @@ def tables(results: dict[str, Any]) -> str:
         f"{setup['processor']}, {setup['device']}, {setup['threads']} threads; {versions}; "
         f"medians of {setup['repeats']}; load before: {setup['load_before']:.1f}.",
         "",
-        *_speeds(results["rows"]),
+        *(_speeds(results["rows"]) if results["rows"] else []),
     ]
     for peer in results["skipped"]:
         lines += ["", f"{peer} was skipped: it is not installed ({INSTALL})."]
-    lines += ["", *_efficiency(results["rows"])]
+    lines += ["", *_efficiency(results["rows"])] if results["rows"] else []
     if results["accuracy"]:
         lines += ["", *_accuracy(results["accuracy"])]
         lines += ["", *_scores(results["scores"])]
