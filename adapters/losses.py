@@ -32,35 +32,33 @@ def mask_prediction_loss(predictions: Tensor, teacher_frames: Tensor, beta: floa
 
 
 def self_distillation_loss(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    center: Tensor,
-    *,
-    student_temperature: float,
-    teacher_temperature: float,
+    student_logits: Tensor, teacher_targets: Tensor, temperature: float
 ) -> Tensor:
     """Cross-entropy from the teacher's to the student's distribution over prototypes.
 
-    The teacher's logits are centered and sharpened as in DINO (arXiv 2104.14294, section 3.1); no
-    gradient reaches the teacher.
-
     Args:
         student_logits: ``[N, K]`` float.
-        teacher_logits: ``[N, K]`` float.
-        center: ``[K]`` float, running mean of teacher logits.
-        student_temperature: Above 0.
-        teacher_temperature: Above 0; below the student's, to sharpen.
+        teacher_targets: ``[N, K]`` float, the teacher's distributions: `teacher_distribution`.
+        temperature: The student's; above 0.
 
     Returns:
         ``[N]`` float.
     """
-    targets = teacher_distribution(teacher_logits, center, teacher_temperature)
-    log_probabilities = F.log_softmax(student_logits.float() / student_temperature, dim=-1)
-    return -(targets * log_probabilities).sum(dim=-1)
+    log_probabilities = F.log_softmax(student_logits.float() / temperature, dim=-1)
+    return -(teacher_targets * log_probabilities).sum(dim=-1)
 
 
 def teacher_distribution(teacher_logits: Tensor, center: Tensor, temperature: float) -> Tensor:
-    """Centered, sharpened distribution of the teacher, ``[N, K]``, without gradient."""
+    """Center and sharpen the teacher's logits as in DINO (arXiv 2104.14294, section 3.1).
+
+    Args:
+        teacher_logits: ``[N, K]`` float.
+        center: ``[K]`` float, running mean of teacher logits.
+        temperature: The teacher's; above 0, and below the student's, to sharpen.
+
+    Returns:
+        ``[N, K]`` float32, each row a distribution; no gradient reaches the teacher.
+    """
     centered = (teacher_logits.float() - center).detach()
     return torch.softmax(centered / temperature, dim=-1)
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attributes import Codebook
+from .dense import dense, linear
 from .ema import make_teacher, update_teacher
 from .losses import (
     local_attribute_loss,
@@ -81,7 +82,8 @@ class PretrainingSums(NamedTuple):
 
     Attributes:
         losses: Sum of each objective over its frames (clips at utterance level), unweighted.
-        frame_logits: ``[K]`` sum of the teacher's frame logits, for the center.
+        frame_logits: ``[K]`` sum of the teacher's frame logits, for the center; zeros when the
+            objective is off, as are the other sums over prototypes.
         utterance_logits: ``[K]`` sum of the teacher's utterance logits.
         student_frames: ``[N, D]`` the student's real frames, detached, for monitors.
         teacher_frames: ``[N, D]`` the teacher's real frames.
@@ -98,6 +100,28 @@ class PretrainingSums(NamedTuple):
     attribute_ids: Tensor
     frame_targets: Tensor
     target_entropy: Tensor
+
+
+class DistillationSums(NamedTuple):
+    """What self-distillation at one level gives, summed over its frames or clips.
+
+    Attributes:
+        loss: The objective, unweighted.
+        logits: ``[K]`` the teacher's logits.
+        targets: ``[K]`` the teacher's distributions.
+        entropy: The entropy of those distributions.
+    """
+
+    loss: Tensor
+    logits: Tensor
+    targets: Tensor
+    entropy: Tensor
+
+
+def no_distillation(center: Tensor) -> DistillationSums:
+    """Sums of a level that is switched off: zeros, for prototypes like those of ``center``."""
+    zeros = torch.zeros_like(center)
+    return DistillationSums(loss=zeros[0], logits=zeros, targets=zeros, entropy=zeros[0])
 
 
 class Branch(nn.Module):
@@ -133,8 +157,8 @@ class Prototypes(nn.Module):
         # In float32 under autocast too: the similarities are divided by temperatures far below 1,
         # which would blow bfloat16's rounding up.
         with torch.autocast(vectors.device.type, enabled=False):
-            return F.linear(
-                F.normalize(self.projection(vectors.float()), dim=-1),
+            return linear(
+                F.normalize(dense(self.projection, vectors.float()), dim=-1),
                 F.normalize(self.prototypes, dim=-1),
             )
 
@@ -227,67 +251,64 @@ class AdapterPretrainer(nn.Module):
         weights = clip_weights[:, None].expand(real.shape)[real]  # [N]
 
         losses: dict[str, Tensor] = {}
+        hidden_frames = student_frames[hidden]
         if self.objectives.mask_prediction:
-            predictions = self.predictor(student_frames[hidden])
-            loss = mask_prediction_loss(predictions, teacher_frames[hidden])
+            loss = mask_prediction_loss(self._predict(hidden_frames), teacher_frames[hidden])
             losses["mask_prediction"] = (loss * weights[hidden]).sum()
         attribute_ids = teacher_frames.new_empty(0, dtype=torch.int64)
         if self.objectives.local_attributes:
             attribute_ids = self.attributes(frames, padding_mask, teacher_frames)
-            logits = self.attribute_classifier(student_frames[hidden])
+            logits = dense(self.attribute_classifier, hidden_frames)
             loss = local_attribute_loss(logits, attribute_ids[hidden])
             losses["local_attributes"] = (loss * weights[hidden]).sum()
 
-        frame_logits, frame_loss = self._distil(
-            self.student.frame_prototypes,
-            self.teacher.frame_prototypes,
-            (student_frames, teacher_frames),
-            self.frame_center,
-        )
+        frame_sums = utterance_sums = no_distillation(self.frame_center)
         if self.objectives.frame_distillation:
-            losses["frame_distillation"] = (frame_loss * weights).sum()
-        utterance_logits, utterance_loss = self._distil(
-            self.student.utterance_prototypes,
-            self.teacher.utterance_prototypes,
-            (mean_over_time(student_grid, real), mean_over_time(teacher_grid, real)),
-            self.utterance_center,
-        )
+            frame_sums = self._distil(
+                self.student.frame_prototypes(student_frames),
+                self.teacher.frame_prototypes(teacher_frames),
+                self.frame_center,
+                weights,
+            )
+            losses["frame_distillation"] = frame_sums.loss
         if self.objectives.utterance_distillation:
-            losses["utterance_distillation"] = (utterance_loss * clip_weights).sum()
+            utterance_sums = self._distil(
+                self.student.utterance_prototypes(mean_over_time(student_grid, real)),
+                self.teacher.utterance_prototypes(mean_over_time(teacher_grid, real)),
+                self.utterance_center,
+                clip_weights,
+            )
+            losses["utterance_distillation"] = utterance_sums.loss
 
-        targets = teacher_distribution(
-            frame_logits, self.frame_center, self.objectives.teacher_temperature
-        )
         counted = weights > 0
         return PretrainingSums(
             losses=losses,
-            frame_logits=(frame_logits * weights[:, None]).sum(dim=0),
-            utterance_logits=(utterance_logits * clip_weights[:, None]).sum(dim=0),
+            frame_logits=frame_sums.logits,
+            utterance_logits=utterance_sums.logits,
             student_frames=student_frames.detach()[counted],
             teacher_frames=teacher_frames[counted],
             attribute_ids=attribute_ids[counted] if len(attribute_ids) else attribute_ids,
-            frame_targets=(targets * weights[:, None]).sum(dim=0),
-            target_entropy=(torch.special.entr(targets).sum(dim=-1) * weights).sum(),
+            frame_targets=frame_sums.targets,
+            target_entropy=frame_sums.entropy,
         )
 
+    def _predict(self, student_frames: Tensor) -> Tensor:
+        first, activation, last = self.predictor
+        return dense(last, activation(dense(first, student_frames)))
+
     def _distil(
-        self,
-        student_prototypes: nn.Module,
-        teacher_prototypes: nn.Module,
-        vectors: tuple[Tensor, Tensor],
-        center: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        student_vectors, teacher_vectors = vectors
-        with torch.no_grad():
-            teacher_logits = teacher_prototypes(teacher_vectors).float()
-        loss = self_distillation_loss(
-            student_prototypes(student_vectors),
-            teacher_logits,
-            center,
-            student_temperature=self.objectives.student_temperature,
-            teacher_temperature=self.objectives.teacher_temperature,
+        self, student_logits: Tensor, teacher_logits: Tensor, center: Tensor, weights: Tensor
+    ) -> DistillationSums:
+        """Sums of one level over its frames or clips, from logits ``[N, K]``, by weight ``[N]``."""
+        teacher_logits = teacher_logits.float()
+        targets = teacher_distribution(teacher_logits, center, self.objectives.teacher_temperature)
+        loss = self_distillation_loss(student_logits, targets, self.objectives.student_temperature)
+        return DistillationSums(
+            loss=(loss * weights).sum(),
+            logits=(teacher_logits * weights[:, None]).sum(dim=0),
+            targets=(targets * weights[:, None]).sum(dim=0),
+            entropy=(torch.special.entr(targets).sum(dim=-1) * weights).sum(),
         )
-        return teacher_logits, loss
 
     @torch.no_grad()
     def attributes(self, frames: Tensor, padding_mask: Tensor, teacher_frames: Tensor) -> Tensor:

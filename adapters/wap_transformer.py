@@ -10,6 +10,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .checks import check_frames, check_span_mask
+from .dense import dense
+from .dropout import dropout
 from .saving import Extras, build_config, load_folder, push_folder, save_folder
 from .standardize import FeatureStandardizer
 
@@ -117,7 +119,7 @@ class WAPTransformer(nn.Module):
         check_frames(frames, padding_mask, self.input_size)
         if span_mask is not None:
             check_span_mask(span_mask, padding_mask)
-        hidden_states = self.input_projection(self.standardize(frames, padding_mask))
+        hidden_states = dense(self.input_projection, self.standardize(frames, padding_mask))
         if span_mask is not None:
             mask_embedding = self.mask_embedding.to(hidden_states.dtype)
             hidden_states = torch.where(span_mask.unsqueeze(-1), mask_embedding, hidden_states)
@@ -245,13 +247,16 @@ class TransformerLayer(nn.Module):
         hidden_states = hidden_states + self._attend(
             self.attention_norm(hidden_states), attention_mask
         )
-        inner = F.gelu(self.feedforward_input(self.feedforward_norm(hidden_states)))
-        output = self.feedforward_output(inner)
-        return hidden_states + F.dropout(output, self.dropout, self.training)
+        inner = F.gelu(dense(self.feedforward_input, self.feedforward_norm(hidden_states)))
+        output = dense(self.feedforward_output, inner)
+        return hidden_states + dropout(output, self.dropout, self.training)
 
     def _attend(self, hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
         query, key, value = rearrange(
-            self.query_key_value(hidden_states), "B T (n H D) -> n B H T D", n=3, H=self.heads
+            dense(self.query_key_value, hidden_states),
+            "B T (n H D) -> n B H T D",
+            n=3,
+            H=self.heads,
         )
         attended = F.scaled_dot_product_attention(
             query,
@@ -259,5 +264,5 @@ class TransformerLayer(nn.Module):
             value,
             attn_mask=attention_mask,
         )
-        output = self.attention_output(rearrange(attended, "B H T D -> B T (H D)"))
-        return F.dropout(output, self.dropout, self.training)
+        output = dense(self.attention_output, rearrange(attended, "B H T D -> B T (H D)"))
+        return dropout(output, self.dropout, self.training)

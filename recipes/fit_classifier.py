@@ -202,7 +202,8 @@ def build_optimizer(model: FrameClassifier, options: FinetuneOptions) -> torch.o
         ):
             if chosen:
                 groups.append({"params": chosen, "weight_decay": decay, "factor": factor})
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    # Fused: one pass over the weights instead of ten, on a CPU too.
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 
 
 def encoder_factor(options: FinetuneOptions) -> float:

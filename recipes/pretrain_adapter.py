@@ -119,7 +119,8 @@ def build_optimizer(module: torch.nn.Module, options: OptimizerOptions) -> torch
         {"params": [p for p in trained if p.dim() > 1], "weight_decay": options.weight_decay},
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.98))
+    # Fused: one pass over the weights instead of ten, on a CPU too.
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def train(run: PretrainingRun) -> bool:

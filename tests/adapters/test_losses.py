@@ -57,9 +57,7 @@ def test_self_distillation() -> None:
     student, teacher, center = random(N, K, seed=0), random(N, K, seed=1), random(K, seed=2)
     targets = softmax((doubles(teacher) - doubles(center)) / 0.5)
     probabilities = softmax(doubles(student) / 0.8)
-    loss = self_distillation_loss(
-        student, teacher, center, student_temperature=0.8, teacher_temperature=0.5
-    )
+    loss = self_distillation_loss(student, teacher_distribution(teacher, center, 0.5), 0.8)
     expected = -(targets * np.log(probabilities)).sum(axis=-1)
     check(loss, expected, student, (probabilities - targets) / 0.8)
     assert teacher.grad is None
@@ -90,12 +88,9 @@ def test_half_precision_is_computed_in_single() -> None:
     center, ids = torch.zeros(K), torch.arange(N) % K
 
     def losses(student: torch.Tensor, teacher: torch.Tensor) -> list[torch.Tensor]:
-        distillation = self_distillation_loss(
-            student, teacher, center, student_temperature=0.1, teacher_temperature=0.05
-        )
         return [
             mask_prediction_loss(student, teacher),
-            distillation,
+            self_distillation_loss(student, teacher_distribution(teacher, center, 0.05), 0.1),
             local_attribute_loss(student, ids),
         ]
 
@@ -110,7 +105,5 @@ def test_no_frames_give_no_losses() -> None:
     frames, logits = torch.zeros(0, D), torch.zeros(0, K)
     assert mask_prediction_loss(frames, frames).shape == (0,)
     assert local_attribute_loss(logits, torch.zeros(0, dtype=torch.int64)).shape == (0,)
-    loss = self_distillation_loss(
-        logits, logits, torch.zeros(K), student_temperature=0.1, teacher_temperature=0.05
-    )
+    loss = self_distillation_loss(logits, teacher_distribution(logits, torch.zeros(K), 0.05), 0.1)
     assert loss.sum() == 0

@@ -265,6 +265,25 @@ def test_an_objective_alone(make_pretrainer: Callable, batch: tuple, name: str) 
     assert {key for key, _ in pretrainer.named_parameters() if "student.adapter." in key} < trained
 
 
+@pytest.mark.parametrize("level", ["frame", "utterance"])
+def test_prototypes_of_an_objective_that_is_off_are_not_computed(
+    make_pretrainer: Callable, batch: tuple, level: str
+) -> None:
+    objectives = dataclasses.replace(OBJECTIVES, **{f"{level}_distillation": 0.0})
+    pretrainer = make_pretrainer(objectives)
+    called = []
+    for branch in (pretrainer.student, pretrainer.teacher):
+        for name in ("frame", "utterance"):
+            module = getattr(branch, f"{name}_prototypes")
+            module.register_forward_hook(lambda *_, name=name: called.append(name))
+    sums = pretrainer(*batch)
+    other = {"frame": "utterance", "utterance": "frame"}[level]
+    assert called == [other, other]
+    assert getattr(sums, f"{level}_logits").tolist() == [0.0] * 6
+    assert getattr(sums, f"{other}_logits").abs().sum() > 0
+    assert (sums.frame_targets.sum() == 0) == (sums.target_entropy == 0) == (level == "frame")
+
+
 def test_a_batch_without_hidden_frames_still_has_a_gradient(
     make_pretrainer: Callable, make_batch: Callable
 ) -> None:

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run of pretraining over made-up frames, and the operations of a step, for `pretraining.py`."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from voxadapt.adapters import AdapterPretrainer, WAPTransformer, WAPTransformerConfig
+from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.feature_shards import FeatureStore, read_places, write_shard
+from voxadapt.recipes.frame_batches import corpus_statistics
+from voxadapt.recipes.prepare import PreparedCorpus
+from voxadapt.recipes.pretrain_adapter import build_optimizer
+from voxadapt.recipes.pretrain_options import AdapterSize, PretrainOptions
+from voxadapt.recipes.pretraining_state import PretrainingRun, Progress
+
+FEATURES = 768  # of HuBERT base's frames
+FRAME_RATE = 50.0
+FRAMES = (75, 175)  # of a clip: 125 in the mean, or 2.5 s
+CLIPS_A_SHARD = 100
+
+
+def make_corpus(folder: Path, batches: int, batch_seconds: float, seed: int) -> FeatureStore:
+    """Write a feature cache of random frames, enough for about so many batches.
+
+    Args:
+        folder: An existing folder.
+        batches: Batches of a pass over it.
+        batch_seconds: Seconds of audio that a batch stands for.
+        seed: Of lengths and frames.
+    """
+    random = np.random.default_rng(seed)
+    lengths: list[int] = []
+    while sum(lengths) < batches * batch_seconds * FRAME_RATE:
+        lengths.append(int(random.integers(FRAMES[0], FRAMES[1] + 1)))
+    keys = [f"{number:08}" for number in range(len(lengths))]
+    for first in range(0, len(keys), CLIPS_A_SHARD):
+        part = slice(first, first + CLIPS_A_SHARD)
+        write_shard(
+            folder,
+            {
+                key: random.standard_normal((length, FEATURES), dtype=np.float32).astype(np.float16)
+                for key, length in zip(keys[part], lengths[part], strict=True)
+            },
+        )
+    places = read_places(folder)
+    return FeatureStore(folder, [places[key] for key in keys], FEATURES)
+
+
+def make_run(
+    store: FeatureStore, out: Path, width: int, options: argparse.Namespace
+) -> PretrainingRun:
+    """Put together what `pretrain_adapter` would, on frames that no backbone has made.
+
+    Args:
+        store: The frames.
+        out: The run's folder; nothing is written there.
+        width: Of the adapter; heads have 64 features or less, and there are 4 at least.
+        options: The command line: device, precision, batch_seconds, seed.
+    """
+    heads = max(4, width // 64)
+    settings = PretrainOptions(
+        batch_seconds=options.batch_seconds,
+        precision=options.precision,
+        adapter=AdapterSize(width=width, feedforward=4 * width, heads=heads),
+    )
+    accelerator = Accelerator(
+        cpu=options.device == "cpu",
+        mixed_precision="bf16" if options.precision == "bf16" else "no",
+    )
+    clips = [Clip(id=f"clip-{number}", path=Path("none.wav")) for number in range(len(store))]
+    torch.manual_seed(options.seed)
+    adapter = WAPTransformer(
+        WAPTransformerConfig(input_size=FEATURES, **dataclasses.asdict(settings.adapter))
+    )
+    statistics = corpus_statistics(store, range(len(store)), seed=options.seed, max_frames=10_000)
+    adapter.standardize.set_statistics(*statistics)
+    pretrainer = AdapterPretrainer(adapter, settings.objectives)
+    # As after the first third of a run.
+    pretrainer.attributes_from_teacher.fill_(True)
+    pretrainer.teacher_codebook.centroids.normal_()
+    model, optimizer = accelerator.prepare(
+        pretrainer, build_optimizer(pretrainer, settings.optimizer)
+    )
+    backbone: Any = SimpleNamespace(
+        spec=SimpleNamespace(feature_size=FEATURES, frame_rate=FRAME_RATE)
+    )
+    return PretrainingRun(
+        options=settings,
+        out=out,
+        accelerator=accelerator,
+        backbone=backbone,
+        corpus=PreparedCorpus(clips, store, []),
+        pretrainer=pretrainer,
+        model=model.train(),
+        optimizer=optimizer,
+        progress=Progress(),
+    )
+
+
+def step_flops(run: PretrainingRun, batch: list[int]) -> float:
+    """Floating-point operations of a step's matrix products, without those on padding.
+
+    The teacher computes them forward, the student forward and twice as many backward: for the
+    gradients of weights and of inputs. Only the first layer has no gradient of its inputs, which
+    are the frozen frames. Attention and the position convolution count, nothing else does.
+
+    Args:
+        run: The run.
+        batch: The clips of the step.
+    """
+    config, objectives = run.pretrainer.student.adapter.config, run.options.objectives
+    width, prototypes = config.width, objectives.prototypes
+    lengths = run.corpus.store.lengths[batch].astype(float)
+    frames, hidden = lengths.sum(), run.options.masking.ratio * lengths.sum()
+    first = 2 * frames * config.input_size * width
+    position = 2 * frames * width * (width // config.position_groups) * config.position_kernel
+    layer = 2 * frames * width * (4 * width + 2 * config.feedforward)
+    attention = 4 * np.square(lengths).sum() * width
+    adapter = first + position + config.layers * (layer + attention)
+    distillation = 0.0
+    if objectives.frame_distillation:
+        distillation += 2 * frames * width * (width + prototypes)
+    if objectives.utterance_distillation:
+        distillation += 2 * len(batch) * width * (width + prototypes)
+    heads = 0.0
+    if objectives.mask_prediction:
+        heads += 2 * hidden * width * 4 * width
+    attributes = 0.0
+    if objectives.local_attributes:
+        heads += 2 * hidden * width * objectives.attributes
+        attributes = 2 * frames * width * objectives.attributes
+    student = 3 * (adapter + distillation + heads) - first
+    return float(student + adapter + distillation + attributes)
