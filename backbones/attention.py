@@ -83,6 +83,11 @@ def _attend_in_matrix_products(
     return torch.matmul(scores.softmax(dim=-1).to(value.dtype), value)
 
 
+def lengths_if_padded(lengths: Tensor, frames: int) -> Tensor | None:
+    """Return the lengths `[N]`, or None where every clip fills all `frames`: no mask is needed."""
+    return lengths if bool((lengths < frames).any()) else None
+
+
 def split_heads(hidden_states: Tensor, heads: int) -> Tensor:
     """Turn `[N, T, H * d]` into `[N, H, T, d]`."""
     return rearrange(hidden_states, "n t (h d) -> n h t d", h=heads)

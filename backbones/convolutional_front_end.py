@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -62,9 +63,7 @@ class ConvolutionalFrontEnd(nn.Module):
         self.kernels = tuple(kernels)
         self.strides = tuple(strides)
         self.normalized_over_time = normalized_over_time
-        self.hop = 1
-        for stride in self.strides:
-            self.hop *= stride
+        self.hop = math.prod(self.strides)
 
     @property
     def minimum_samples(self) -> int:

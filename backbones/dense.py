@@ -19,7 +19,7 @@ def dense(
     """Apply a linear layer, and a GELU after it.
 
     On a CPU torch hands float32 products to MKL, which leaves half of an AMD processor's width
-    unused (225 against 500 GFLOP/s on two cores of an EPYC, both exact float32). oneDNN, which
+    unused (210 against 460 GFLOP/s on two cores of an EPYC, both exact float32). oneDNN, which
     torch is built with too, uses all of it and applies the GELU before the result leaves the
     registers. torch reaches it through the operator that `torch.compile` uses. That one has no
     gradient, so while gradients are recorded, and for anything that is not a plain `nn.Linear`

@@ -32,8 +32,8 @@ from .whisper_encoder import WhisperEncoder
 
 Precision = Literal["fp32", "bf16"]
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-# Seconds of padded audio in a batch that were fastest; see docs/extraction.md. Big batches are
-# better for the matrix products, small ones keep the rest in the cache.
+# Seconds of padded audio in a batch: big ones are better for the matrix products, small ones keep
+# the rest in a CPU's cache. The GPU's is a guess, to be measured on one.
 _CPU_BATCH_SECONDS = {"fp32": 30.0, "bf16": 12.0}
 _GPU_BATCH_SECONDS = 240.0
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .attention import lengths_if_padded
 from .base import BackboneError, padding_mask_from_lengths
 from .convolutional_front_end import ConvolutionalFrontEnd, normalize_waveforms
 from .dense import dense
@@ -145,7 +146,7 @@ class SSLEncoder(nn.Module):
         """Yield `hidden_states` `[N, T, D]`, which is `hidden_states[0]`, then each layer's."""
         yield hidden_states
         frames = hidden_states.shape[1]
-        lengths = frame_lengths if bool((frame_lengths < frames).any()) else None
+        lengths = lengths_if_padded(frame_lengths, frames)
         first: Any = self.layers[0].attention if len(self.layers) else None
         biases = relative_biases(first, frames) if hasattr(first, "rel_attn_embed") else None
         for layer in self.layers:
@@ -190,7 +191,7 @@ class SSLEncoder(nn.Module):
             features = self.projection_norm(features)
         hidden_states = dense(self.projection, features)  # [B, T, D]
         frames = hidden_states.shape[1]
-        lengths = frame_lengths if bool((frame_lengths < frames).any()) else None
+        lengths = lengths_if_padded(frame_lengths, frames)
         if lengths is not None:
             padding_mask = padding_mask_from_lengths(lengths, frames)
             hidden_states = hidden_states.masked_fill(padding_mask[..., None], 0.0)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import attend, join_heads, split_heads
+from .attention import attend, join_heads, lengths_if_padded, split_heads
 from .base import BackboneError
 from .dense import dense
 from .encoder_cut import twin
@@ -111,8 +111,7 @@ class Wav2Vec2BertEncoder(nn.Module):
             `hidden_states` as it was given, then the output of each layer, `[N, T, D]`.
         """
         yield hidden_states
-        whole = bool((frame_lengths == hidden_states.shape[1]).all())
-        lengths = None if whole else frame_lengths
+        lengths = lengths_if_padded(frame_lengths, hidden_states.shape[1])
         for layer in self.layers:
             hidden_states = self.run_layer(layer, hidden_states, lengths)
             yield hidden_states

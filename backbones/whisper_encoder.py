@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from .attention import lengths_if_padded
 from .base import BackboneError
 from .convolve import convolve, lay_out
 from .encoder_cut import twin
@@ -94,7 +95,6 @@ class WhisperEncoder(nn.Module):
         self.layers = encoder.layers[: layers_run(layer, config.encoder_layers)]
         whole = len(self.layers) == config.encoder_layers
         self.layer_norm = encoder.layer_norm if whole else nn.Identity()
-        self.whole = whole
         self.heads = config.encoder_attention_heads
         self.run_layer = transformer_layer
         self.window_frames = int(config.max_source_positions)
@@ -150,7 +150,7 @@ class WhisperEncoder(nn.Module):
             wanted: How many of the first frames are wanted of the last layer; None wants all.
         """
         yield hidden_states
-        lengths = frame_lengths if bool((frame_lengths < hidden_states.shape[1]).any()) else None
+        lengths = lengths_if_padded(frame_lengths, hidden_states.shape[1])
         for number, layer in enumerate(self.layers, start=1):
             hidden_states = self.run_layer(
                 layer,
@@ -180,7 +180,7 @@ class WhisperEncoder(nn.Module):
         lower = twin(self)
         lower.layer = lower.depth = below
         lower.layers = self.layers[:below]
-        lower.layer_norm, lower.whole = nn.Identity(), False
+        lower.layer_norm = nn.Identity()
         lower.description = {**self.description, "layer": below}
         upper = twin(self, ("layers", "layer_norm"))
         upper.layers = self.layers[below:]
