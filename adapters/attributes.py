@@ -2,9 +2,12 @@
 """Local attributes: a k-means codebook over frames (arXiv 2509.23795, section 2.3)."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from .kmeans import KMeansFit, fit_kmeans, nearest, seed_centroids
 
 
 class Codebook(nn.Module):
@@ -45,9 +48,11 @@ class CodebookFit:
     """What a fit of the codebook gave.
 
     Attributes:
-        centroids: ``[K, D]`` float32.
+        centroids: ``[K, D]`` float32, on the CPU.
         inertia: Mean squared distance of a frame to its centroid.
         perplexity: exp(entropy) of the use of the K ids over the fitted frames, 1 to K.
+        reseeded: How many times a centroid that had lost all its frames was moved to others: its id
+            then has a new meaning.
         kept: Share of the fitted frames whose id is the one that the initial centroids give; None
             without initial centroids.
     """
@@ -55,6 +60,7 @@ class CodebookFit:
     centroids: Tensor
     inertia: float
     perplexity: float
+    reseeded: int
     kept: float | None
 
 
@@ -65,24 +71,51 @@ def fit_codebook(
     seed: int,
     initial: Tensor | None = None,
     iterations: int = 20,
+    backend: Literal["faiss", "torch"] = "faiss",
 ) -> CodebookFit:
-    """Fit centroids by k-means++ (faiss) on every frame given, without silent subsampling.
+    """Fit centroids by k-means on every frame given, without silent subsampling.
 
-    Started from ``initial`` (the last centroids), ids keep their meaning as the teacher moves. A
-    cluster that runs empty is re-seeded by faiss from a large one.
+    Started from ``initial`` (the last centroids), ids keep their meaning as the teacher moves;
+    otherwise from a k-means++ draw, the same for both backends. A cluster that runs empty is
+    re-seeded from a large one. Ids, inertia and the share that is kept are exact in float32.
 
     Args:
         frames: ``[N, D]`` float.
         attributes: Centroids ``K``.
-        seed: Seed of the first centroids.
+        seed: Seed of the first centroids, and of re-seeding.
         initial: ``[K, D]`` float to start from.
-        iterations: Lloyd iterations.
+        iterations: The most Lloyd iterations.
+        backend: ``faiss`` computes on the CPU, ``torch`` where the frames are.
 
     Raises:
-        ValueError: Fewer frames than centroids, a frame that is not finite, or ``initial`` of
-            another shape.
-        ImportError: faiss is not installed.
+        ValueError: Fewer frames than centroids, a frame that is not finite, ``initial`` of another
+            shape, or an unknown backend.
+        ImportError: faiss is asked for and not installed.
     """
+    _check_fit(frames, attributes, initial, backend)
+    samples = frames.detach().float().contiguous()
+    if backend == "faiss":
+        samples = samples.cpu()
+    start = seed_centroids(samples, attributes, seed=seed) if initial is None else initial
+    start = start.detach().to(samples)
+    if backend == "faiss":
+        fit = _fit_by_faiss(samples, start, seed, iterations)
+    else:
+        fit = fit_kmeans(samples, start, seed=seed, iterations=iterations)
+    ids, distances = nearest(samples, fit.centroids)
+    kept = None
+    if initial is not None:
+        kept = float((nearest(samples, start)[0] == ids).float().mean())
+    return CodebookFit(
+        centroids=fit.centroids.cpu(),
+        inertia=float(distances.mean()),
+        perplexity=perplexity(torch.bincount(ids, minlength=attributes)),
+        reseeded=fit.reseeded,
+        kept=kept,
+    )
+
+
+def _check_fit(frames: Tensor, attributes: int, initial: Tensor | None, backend: str) -> None:
     if len(frames) < attributes:
         raise ValueError(
             f"frames: found {len(frames)}, at least as many as attributes ({attributes}) are "
@@ -95,38 +128,29 @@ def fit_codebook(
             f"initial: found shape {tuple(initial.shape)}, expected "
             f"{(attributes, frames.shape[1])}: the last centroids of the same kind of frames"
         )
+    if backend not in ("faiss", "torch"):
+        raise ValueError(f"backend: found {backend!r}, allowed: 'faiss', 'torch'")
+
+
+def _fit_by_faiss(frames: Tensor, initial: Tensor, seed: int, iterations: int) -> KMeansFit:
     try:
         import faiss
     except ImportError as error:
-        raise ImportError("fitting a codebook needs faiss: pip install faiss-cpu") from error
-
-    samples = frames.detach().float().cpu().contiguous().numpy()
+        raise ImportError(
+            "fitting a codebook by faiss needs it: pip install faiss-cpu, or take the torch backend"
+        ) from error
     kmeans = faiss.Kmeans(
-        samples.shape[1],
-        attributes,
+        frames.shape[1],
+        len(initial),
         niter=iterations,
         seed=seed % 2**31,
         min_points_per_centroid=1,
-        max_points_per_centroid=len(samples),
-        init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
+        max_points_per_centroid=len(frames),  # faiss would otherwise take a sample
     )
-    start = None if initial is None else initial.detach().float().cpu().contiguous().numpy()
-    kmeans.train(samples, init_centroids=start)
-    fitted = Codebook(attributes, samples.shape[1])
-    fitted.centroids.copy_(torch.from_numpy(kmeans.centroids))
-    ids = fitted(torch.from_numpy(samples))
-    distances = (torch.from_numpy(samples) - fitted.centroids[ids]).square().sum(dim=1)
-    kept = None
-    if initial is not None:
-        before = Codebook(attributes, samples.shape[1])
-        before.centroids.copy_(initial)
-        kept = float((before(torch.from_numpy(samples)) == ids).float().mean())
-    return CodebookFit(
-        centroids=fitted.centroids,
-        inertia=float(distances.mean()),
-        perplexity=perplexity(torch.bincount(ids, minlength=attributes)),
-        kept=kept,
-    )
+    kmeans.train(frames.numpy(), init_centroids=initial.numpy())
+    iterations_done: list[dict[str, Any]] = kmeans.iteration_stats or []
+    reseeded = [int(iteration["nsplit"]) for iteration in iterations_done]
+    return KMeansFit(torch.from_numpy(kmeans.centroids), sum(reseeded))
 
 
 def perplexity(counts: Tensor) -> float:

@@ -31,6 +31,26 @@ def mask_prediction_loss(predictions: Tensor, teacher_frames: Tensor, beta: floa
     return loss.mean(dim=-1)
 
 
+def reconstruction_loss(predictions: Tensor, frames: Tensor, beta: float = 1.0) -> Tensor:
+    """Distance from the student's reconstructions to the frames that were hidden from it.
+
+    Regressing hidden frames from what is around them is masked acoustic modelling (Mockingjay,
+    arXiv 1910.12638, section 2; TERA, arXiv 2007.06028). It is not in the adapter's paper: it ties
+    the representation to the audio, which targets that a network sets itself can forget.
+
+    Args:
+        predictions: ``[N, D]`` float, what the reconstructor made of hidden frames.
+        frames: ``[N, D]`` float, the frames themselves, standardised.
+        beta: Where smooth L1 goes from square to straight.
+
+    Returns:
+        ``[N]`` float.
+    """
+    targets = frames.detach().float()
+    loss = F.smooth_l1_loss(predictions.float(), targets, reduction="none", beta=beta)
+    return loss.mean(dim=-1)
+
+
 def self_distillation_loss(
     student_logits: Tensor, teacher_targets: Tensor, temperature: float
 ) -> Tensor:

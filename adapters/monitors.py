@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is the run healthy? Statistics that make collapse visible while the loss looks fine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -28,6 +28,18 @@ class CollapseThresholds:
     effective_rank: float = 2.0
     perplexity: float = 2.0
     sharpness: float = 0.01
+
+    def limit(self, name: str) -> float | None:
+        """The lowest healthy value of a monitor; None for a value that shows no collapse.
+
+        Args:
+            name: As it is logged: ``_std``, ``_effective_rank``, ``_perplexity`` and ``_sharpness``
+                at its end say which threshold is its own.
+        """
+        for field in fields(self):
+            if name.endswith(f"_{field.name}"):
+                return float(getattr(self, field.name))
+        return None
 
 
 def second_moments(frames: Tensor) -> Tensor:
@@ -69,28 +81,21 @@ def check_collapse(monitors: dict[str, float], thresholds: CollapseThresholds) -
     """Raise when a monitored value has fallen below its threshold.
 
     Args:
-        monitors: Values by name; names that end in ``_std``, ``_effective_rank``, ``_perplexity``
-            and ``_sharpness`` are looked at.
+        monitors: Values by name; those are looked at for which there is a `limit`.
         thresholds: The lowest healthy values.
 
     Raises:
         CollapseError: Naming every sign and what to change.
     """
-    limits = {
-        "_std": thresholds.std,
-        "_effective_rank": thresholds.effective_rank,
-        "_perplexity": thresholds.perplexity,
-        "_sharpness": thresholds.sharpness,
-    }
     signs = [
         f"{name} is {value:.3g} (healthy: above {limit:g})"
         for name, value in monitors.items()
-        for ending, limit in limits.items()
-        if name.endswith(ending) and not value >= limit
+        if (limit := thresholds.limit(name)) is not None and not value >= limit
     ]
     if signs:
         raise CollapseError(
             f"the adapter has collapsed: {'; '.join(signs)}. Lower the learning rate, bring the "
             "teacher's decay closer to 1, keep centering on, raise the teacher's temperature or "
-            "hide more frames; with very little audio, use fewer prototypes and attributes."
+            "hide more frames; with very little audio, use fewer prototypes and attributes. Then "
+            "start again: a checkpoint of this run may be ill already."
         )

@@ -14,6 +14,7 @@ from .ema import make_teacher, update_teacher
 from .losses import (
     local_attribute_loss,
     mask_prediction_loss,
+    reconstruction_loss,
     self_distillation_loss,
     teacher_distribution,
 )
@@ -29,6 +30,7 @@ class ObjectivesConfig:
         frame_distillation: Weight of self-distillation at frame level.
         utterance_distillation: Weight of self-distillation at utterance level.
         local_attributes: Weight of classifying the attribute of hidden frames.
+        reconstruction: Weight of regressing the hidden frames themselves.
         prototypes: Prototypes of self-distillation.
         student_temperature: Temperature of the student's distribution.
         teacher_temperature: Temperature of the teacher's; lower is sharper.
@@ -43,6 +45,7 @@ class ObjectivesConfig:
     frame_distillation: float = 0.25
     utterance_distillation: float = 0.25
     local_attributes: float = 0.5
+    reconstruction: float = 0.0
     prototypes: int = 128
     student_temperature: float = 0.1
     teacher_temperature: float = 0.05
@@ -74,6 +77,7 @@ class ObjectivesConfig:
             "frame_distillation": self.frame_distillation,
             "utterance_distillation": self.utterance_distillation,
             "local_attributes": self.local_attributes,
+            "reconstruction": self.reconstruction,
         }
 
 
@@ -89,7 +93,8 @@ class PretrainingSums(NamedTuple):
         teacher_frames: ``[N, D]`` the teacher's real frames.
         attribute_ids: ``[N]`` attributes of the real frames; empty when the objective is off.
         frame_targets: ``[K]`` sum of the teacher's distributions over prototypes.
-        target_entropy: Sum over frames of the entropy of those distributions.
+        utterance_targets: ``[K]`` the same at utterance level, summed over clips.
+        target_entropy: Sum over frames of the entropy of the distributions at frame level.
     """
 
     losses: dict[str, Tensor]
@@ -99,6 +104,7 @@ class PretrainingSums(NamedTuple):
     teacher_frames: Tensor
     attribute_ids: Tensor
     frame_targets: Tensor
+    utterance_targets: Tensor
     target_entropy: Tensor
 
 
@@ -189,6 +195,9 @@ class AdapterPretrainer(nn.Module):
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
         self.attribute_classifier = nn.Linear(width, objectives.attributes)
+        self.reconstructor = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, adapter.input_size)
+        )
         # The first codebook clusters the standardised input, later ones the teacher's output.
         self.input_codebook = Codebook(objectives.attributes, adapter.input_size)
         self.teacher_codebook = Codebook(objectives.attributes, width)
@@ -201,6 +210,8 @@ class AdapterPretrainer(nn.Module):
             self.predictor.requires_grad_(False)
         if not objectives.local_attributes:
             self.attribute_classifier.requires_grad_(False)
+        if not objectives.reconstruction:
+            self.reconstructor.requires_grad_(False)
         if not objectives.frame_distillation:
             self.student.frame_prototypes.requires_grad_(False)
         if not objectives.utterance_distillation:
@@ -219,6 +230,7 @@ class AdapterPretrainer(nn.Module):
         span_mask: Tensor,
         clip_weights: Tensor,
         feature_mask: Tensor | None = None,
+        student_frames: Tensor | None = None,
     ) -> PretrainingSums:
         """Compute the sums of all active objectives.
 
@@ -229,6 +241,8 @@ class AdapterPretrainer(nn.Module):
             clip_weights: ``[B]`` float, 1 for a clip that counts, 0 for a filler.
             feature_mask: ``[B, D]`` bool, True = this feature is hidden from the student in the
                 whole clip: it stands at the corpus mean. None hides none.
+            student_frames: ``[B, T, D]`` float, what the student sees in place of ``frames``: the
+                same clips from disturbed audio, frame by frame. None: the same frames.
 
         Returns:
             The sums, from which fillers are left out.
@@ -236,12 +250,17 @@ class AdapterPretrainer(nn.Module):
         Raises:
             ValueError: The shapes or the masks' types do not fit.
         """
+        student_input = frames if student_frames is None else student_frames
+        if student_input.shape != frames.shape:
+            raise ValueError(
+                f"student_frames: found shape {list(student_input.shape)}, must be that of frames, "
+                f"{list(frames.shape)}, so that the student's frames lie beside the teacher's"
+            )
         with torch.no_grad():
             teacher_grid = self.teacher.adapter(frames, padding_mask)
-        student_input = frames
         if feature_mask is not None:
             mean = self.student.adapter.standardize.mean.to(frames.dtype)
-            student_input = torch.where(feature_mask.unsqueeze(1), mean, frames)
+            student_input = torch.where(feature_mask.unsqueeze(1), mean, student_input)
         student_grid = self.student.adapter(student_input, padding_mask, span_mask)
 
         real = ~padding_mask
@@ -253,8 +272,14 @@ class AdapterPretrainer(nn.Module):
         losses: dict[str, Tensor] = {}
         hidden_frames = student_frames[hidden]
         if self.objectives.mask_prediction:
-            loss = mask_prediction_loss(self._predict(hidden_frames), teacher_frames[hidden])
+            predictions = perceptron(self.predictor, hidden_frames)
+            loss = mask_prediction_loss(predictions, teacher_frames[hidden])
             losses["mask_prediction"] = (loss * weights[hidden]).sum()
+        if self.objectives.reconstruction:
+            standardized = self.teacher.adapter.standardize(frames, padding_mask)
+            predictions = perceptron(self.reconstructor, hidden_frames)
+            loss = reconstruction_loss(predictions, standardized[real][hidden])
+            losses["reconstruction"] = (loss * weights[hidden]).sum()
         attribute_ids = teacher_frames.new_empty(0, dtype=torch.int64)
         if self.objectives.local_attributes:
             attribute_ids = self.attributes(frames, padding_mask, teacher_frames)
@@ -289,12 +314,9 @@ class AdapterPretrainer(nn.Module):
             teacher_frames=teacher_frames[counted],
             attribute_ids=attribute_ids[counted] if len(attribute_ids) else attribute_ids,
             frame_targets=frame_sums.targets,
+            utterance_targets=utterance_sums.targets,
             target_entropy=frame_sums.entropy,
         )
-
-    def _predict(self, student_frames: Tensor) -> Tensor:
-        first, activation, last = self.predictor
-        return dense(last, activation(dense(first, student_frames)))
 
     def _distil(
         self, student_logits: Tensor, teacher_logits: Tensor, center: Tensor, weights: Tensor
@@ -334,6 +356,12 @@ class AdapterPretrainer(nn.Module):
         share = 1.0 - self.objectives.center_momentum
         self.frame_center.lerp_(frame_mean.to(self.frame_center), share)
         self.utterance_center.lerp_(utterance_mean.to(self.utterance_center), share)
+
+
+def perceptron(head: nn.Sequential, frames: Tensor) -> Tensor:
+    """Apply linear layer, activation and linear layer to ``[N, D]``, by the fastest kernel."""
+    first, activation, last = head
+    return dense(last, activation(dense(first, frames)))
 
 
 def clusterable(teacher_frames: Tensor) -> Tensor:

@@ -5,21 +5,24 @@ import dataclasses
 from pathlib import Path
 
 from voxadapt.adapters import WAPTransformer
-from voxadapt.recipes.corpora.written_aside import write_aside
+from voxadapt.recipes.command_line import UsageError
+from voxadapt.recipes.corpora.written_aside import write_folder_aside
 from voxadapt.recipes.prepare import hours
 from voxadapt.recipes.pretrain_options import PretrainOptions
 from voxadapt.recipes.pretraining_state import PretrainingRun
-from voxadapt.recipes.run_folder import write_json
 
 
 def save_adapter(run: PretrainingRun) -> Path:
     """Save the adapter with its codebook, the backbone it belongs to, and a model card.
 
+    The folder is there whole or not at all, whenever the process is killed.
+
     Returns:
         ``out/adapter``.
-    """
-    from safetensors.torch import save
 
+    Raises:
+        UsageError: The disk refuses; an adapter that was there stays.
+    """
     options, pretrainer = run.options, run.pretrainer
     branch = pretrainer.teacher if options.export == "teacher" else pretrainer.student
     adapter: WAPTransformer = branch.adapter
@@ -34,6 +37,21 @@ def save_adapter(run: PretrainingRun) -> Path:
         "options": dataclasses.asdict(options),
     }
     folder = run.out / "adapter"
+    try:
+        write_folder_aside(folder, lambda aside: _write_files(aside, run, adapter))
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be written ({error}). The training is whole in the last checkpoint; "
+            f"make room in {run.out}, and the same command with --resume saves the adapter"
+        ) from error
+    return folder
+
+
+def _write_files(folder: Path, run: PretrainingRun, adapter: WAPTransformer) -> None:
+    """Write the adapter's files into an empty folder."""
+    from safetensors.torch import save
+
+    options, pretrainer = run.options, run.pretrainer
     adapter.save_pretrained(folder)
     if options.objectives.local_attributes:
         from_teacher = bool(pretrainer.attributes_from_teacher)
@@ -42,10 +60,8 @@ def save_adapter(run: PretrainingRun) -> Path:
             {"centroids": codebook.centroids.cpu().contiguous()},
             metadata={"frames": "teacher" if from_teacher else "input"},
         )
-        write_aside(folder / "codebook.safetensors", lambda file: file.write(content))
+        (folder / "codebook.safetensors").write_bytes(content)
     (folder / "README.md").write_text(model_card(adapter, options), encoding="utf-8")
-    write_json(run.out / "log.json", run.progress.log)
-    return folder
 
 
 def model_card(adapter: WAPTransformer, options: PretrainOptions) -> str:

@@ -22,13 +22,16 @@ def save_checkpoint(out: Path, state: dict[str, Any]) -> None:
     Raises:
         UsageError: The disk refuses; the last checkpoint stays as it was.
     """
+    path = out / CHECKPOINT_FILE
     try:
-        write_aside(out / CHECKPOINT_FILE, lambda file: torch.save(state, file))
+        write_aside(path, lambda file: torch.save(state, file))
     # torch reports a full disk as a RuntimeError of its own zip writer
     except (OSError, RuntimeError) as error:
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        kept = "The last good checkpoint stays" if path.exists() else "There was none before"
         raise UsageError(
-            f"{out / CHECKPOINT_FILE}: cannot be written ({error}). The last good checkpoint "
-            "stays; make room and go on with --resume"
+            f"{path}: cannot be written ({cause}). {kept}; make room in {out} and go on with the "
+            "same command and --resume"
         ) from error
 
 

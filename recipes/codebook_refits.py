@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fits of the codebook of local attributes during pretraining."""
 
+from typing import Literal
+
 import torch
 from accelerate.utils import broadcast
 from torch import Tensor
@@ -11,7 +13,8 @@ from voxadapt.recipes.command_line import UsageError
 from voxadapt.recipes.corpora.batching import plan_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.frame_batches import load_batch
-from voxadapt.recipes.pretraining_state import PretrainingRun
+from voxadapt.recipes.pretraining_state import NotFiniteError, PretrainingRun
+from voxadapt.recipes.process_group import log_values
 
 
 def refit_codebook(run: PretrainingRun, share: float) -> None:
@@ -43,27 +46,46 @@ def refit_codebook(run: PretrainingRun, share: float) -> None:
                 f"--objectives.attributes: found {attributes}, but there are {len(frames)} frames "
                 "to cluster; give more audio, fewer attributes, or more --codebook.sample_frames"
             )
+        backend = choose_backend(options.codebook.backend, run.accelerator.device)
         fit = fit_codebook(
-            frames,
+            frames.to(run.accelerator.device) if backend == "torch" else frames,
             attributes,
             seed=stable_seed(options.seed, "codebook", progress.fits),
             initial=codebook.centroids if progress.fits > 1 else None,
             iterations=options.codebook.iterations,
+            backend=backend,
         )
         codebook.centroids.copy_(fit.centroids)
-        entry = {"codebook_inertia": fit.inertia, "codebook_perplexity": fit.perplexity}
+        entry = {
+            "codebook_inertia": fit.inertia,
+            "codebook_perplexity": fit.perplexity,
+            "codebook_reseeded": float(fit.reseeded),
+        }
         if fit.kept is not None:
             entry["codebook_kept_ids"] = fit.kept
-        run.accelerator.log(entry, step=progress.step)
         progress.log.append({"step": float(progress.step), **entry})
+        log_values(run.accelerator, entry, step=progress.step)
     codebook.centroids.copy_(broadcast(codebook.centroids))
     pretrainer.attributes_from_teacher.fill_(from_teacher)
     progress.fits += 1
 
 
+def choose_backend(
+    asked: Literal["faiss", "torch", "auto"], device: torch.device
+) -> Literal["faiss", "torch"]:
+    """What runs k-means: ``auto`` is torch on a GPU, and on a CPU where torch has oneDNN."""
+    if asked != "auto":
+        return asked
+    return "torch" if device.type != "cpu" or torch.backends.mkldnn.is_available() else "faiss"
+
+
 @torch.no_grad()
 def sample_frames(run: PretrainingRun) -> Tensor:
-    """Frames ``[N, D]`` of a seeded sample of clips, of the kind that the next fit clusters."""
+    """Frames ``[N, D]`` of a seeded sample of clips, of the kind that the next fit clusters.
+
+    Raises:
+        NotFiniteError: A frame is not finite; naming the clips.
+    """
     options, store, fits = run.options, run.corpus.store, run.progress.fits
     adapter = run.pretrainer.teacher.adapter
     generator = torch.Generator().manual_seed(stable_seed(options.seed, "sample", fits))
@@ -79,4 +101,9 @@ def sample_frames(run: PretrainingRun) -> Tensor:
         else:
             frames = clusterable(adapter(loaded.frames, loaded.padding_mask))
         parts.append(frames[~loaded.padding_mask].cpu())
+        if not bool(torch.isfinite(parts[-1]).all()):
+            raise NotFiniteError(
+                f"a frame that the codebook is to be fitted to is not finite at step "
+                f"{run.progress.step}, in {run.name_clips(rows)}. {run.way_back()}"
+            )
     return torch.cat(parts)

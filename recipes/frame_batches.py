@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From cached frames to padded batches, the same whatever the number of processes."""
+"""From cached or fresh frames to padded batches, the same whatever the number of processes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,14 @@ from torch import Tensor
 
 from voxadapt.recipes.corpora.batching import share_batch
 from voxadapt.recipes.corpora.feature_cache import FeatureStore
+from voxadapt.recipes.corpora.online_frames import OnlineFrames
+
+Store = FeatureStore | OnlineFrames
+
+# Steps whose audio is decoded while another one trains; it bounds the memory.
+STEPS_AHEAD = 3
+# 33 minutes of audio, for statistics of frames that have to be computed for them.
+ONLINE_STATISTICS_FRAMES = 100_000
 
 
 @dataclass
@@ -21,18 +29,43 @@ class FrameBatch:
         frames: ``[B, T, D]`` float32.
         padding_mask: ``[B, T]`` bool, True = padding.
         clip_weights: ``[B]`` float32, 0 for a clip that only fills a process's empty share.
+        student_frames: ``[B, T, D]`` float32, frames of the student's audio; None where it is the
+            same audio.
     """
 
     indices: list[int]
     frames: Tensor
     padding_mask: Tensor
     clip_weights: Tensor
+    student_frames: Tensor | None = None
 
 
 def load_batch(
-    store: FeatureStore, indices: Sequence[int], *, device: torch.device, is_filler: bool = False
+    store: Store,
+    indices: Sequence[int],
+    *,
+    device: torch.device,
+    is_filler: bool = False,
+    epoch: int | None = None,
 ) -> FrameBatch:
-    """Read clips from the store and pad them to the longest."""
+    """Read clips from the store, or encode them, and pad them to the longest.
+
+    Args:
+        store: The frames.
+        indices: The clips.
+        device: Where the frames go.
+        is_filler: Whether the clips only fill a process's empty share.
+        epoch: The epoch whose augmentation clips get that are encoded here; None for clean audio.
+    """
+    if isinstance(store, OnlineFrames):
+        encoded = store.load(indices, epoch)
+        return FrameBatch(
+            indices=list(indices),
+            frames=encoded.frames.to(device),
+            padding_mask=encoded.padding_mask.to(device),
+            clip_weights=(encoded.usable.float() * (0.0 if is_filler else 1.0)).to(device),
+            student_frames=encoded.student_frames,
+        )
     lengths = store.lengths[list(indices)]
     frames = np.zeros((len(indices), int(lengths.max()), store.feature_size), dtype=np.float32)
     for row, index in enumerate(indices):
@@ -48,13 +81,14 @@ def load_batch(
 
 
 def load_shares(
-    store: FeatureStore,
+    store: Store,
     batch: list[int],
     *,
     rank: int,
     world: int,
     passes: int,
     device: torch.device,
+    epoch: int | None = None,
 ) -> list[FrameBatch]:
     """Read this process's share of a global batch, dealt out over forward passes.
 
@@ -68,16 +102,42 @@ def load_shares(
         world: The number of processes.
         passes: Forward passes; clips of alike lengths go together, to save padding.
         device: Where the frames go.
+        epoch: As for `load_batch`.
 
     Returns:
         One batch for each pass, at least one and at most ``passes``.
     """
-    by_length = sorted(batch, key=lambda index: (-store.lengths[index], index))
-    share, is_filler = share_batch(by_length, rank, world)
+    share, is_filler = share_by_length(store, batch, rank, world)
     return [
-        load_batch(store, part, device=device, is_filler=is_filler)
+        load_batch(store, part, device=device, is_filler=is_filler, epoch=epoch)
         for part in cut_evenly(share, store.lengths[share], passes)
     ]
+
+
+def share_by_length(
+    store: Store, batch: list[int], rank: int, world: int
+) -> tuple[list[int], bool]:
+    """As `share_batch`, of the batch sorted by length, so that every process has long and short."""
+    by_length = sorted(batch, key=lambda index: (-store.lengths[index], index))
+    return share_batch(by_length, rank, world)
+
+
+def read_ahead(
+    store: Store, batches: Sequence[list[int]], first: int, *, rank: int, world: int, epoch: int
+) -> None:
+    """Let the audio of the next few batches be decoded meanwhile; cached frames need no such thing.
+
+    Args:
+        store: The frames.
+        batches: The batches of the epoch.
+        first: The next one.
+        rank: This process, from 0.
+        world: The number of processes.
+        epoch: The epoch.
+    """
+    if isinstance(store, OnlineFrames):
+        for batch in batches[first : first + 1 + STEPS_AHEAD]:
+            store.read_ahead(share_by_length(store, batch, rank, world)[0], epoch)
 
 
 def cut_evenly(indices: list[int], lengths: np.ndarray, parts: int) -> list[list[int]]:
@@ -89,7 +149,7 @@ def cut_evenly(indices: list[int], lengths: np.ndarray, parts: int) -> list[list
 
 
 def corpus_statistics(
-    store: FeatureStore, indices: Sequence[int], *, seed: int, max_frames: int = 2_000_000
+    store: Store, indices: Sequence[int], *, seed: int, max_frames: int = 2_000_000
 ) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of every feature over clips.
 
@@ -98,11 +158,13 @@ def corpus_statistics(
         indices: The clips to use; only ever the training part.
         seed: Seed of the sample.
         max_frames: Clips are drawn until this many frames are read, so that time and memory stay
-            bounded however large the corpus is.
+            bounded however large the corpus is. Of frames computed online, 100,000 are enough.
 
     Returns:
         ``[D]`` mean and ``[D]`` standard deviation, float32.
     """
+    if isinstance(store, OnlineFrames):
+        max_frames = min(max_frames, ONLINE_STATISTICS_FRAMES)
     total = np.zeros(store.feature_size)
     squares = np.zeros(store.feature_size)
     count = 0

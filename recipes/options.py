@@ -2,7 +2,7 @@
 """Options that mean the same in every recipe."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from voxadapt.backbones import Precision
 
@@ -10,6 +10,8 @@ DEMO_CORPUS = "runs/demo_corpus"
 PRETRAIN_OUT = "runs/pretrain"
 FINETUNE_OUT = "runs/finetune"
 FEATURES = "runs/features"
+# In place of a folder of cached frames: the encoder runs in the training loop.
+ONLINE = "online"
 
 
 def require(holds: bool, name: str, found: Any, allowed: str) -> None:
@@ -50,10 +52,13 @@ class CorpusOptions:
         compile: Run the encoder through `torch.compile`. For long extractions on a GPU; on
             a CPU it is slower than without. Not for WavLM and Wav2Vec2-BERT.
         features: Folder of the feature cache; frames are computed once for each backbone and clip.
+            A folder that is called online is given as ./online.
         on_bad_audio: What to do with clips that are unreadable, empty, silent, too short or not
             finite: `error` lists them and stops, `skip` lists them and goes on without.
         allow_outside: Accept manifest paths outside the manifest's folder.
     """
+
+    may_be_online: ClassVar[bool] = False
 
     data: list[str] = field(default_factory=list)
     backbone: str = "fbank"

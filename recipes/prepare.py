@@ -17,11 +17,13 @@ from voxadapt.backbones import (
     FilterbankBackbone,
     load_backbone,
 )
+from voxadapt.recipes.command_line import UsageError
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_cache import BadClip, FeatureStore, extract_features
 from voxadapt.recipes.corpora.manifest import read_manifest
+from voxadapt.recipes.corpora.online_frames import OnlineFrames
 from voxadapt.recipes.encoder_precision import usable_precision
-from voxadapt.recipes.options import DEMO_CORPUS, CorpusOptions
+from voxadapt.recipes.options import DEMO_CORPUS, ONLINE, CorpusOptions
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +57,14 @@ def read_clips(
 
     Raises:
         DataError: With every problem of a manifest at once.
+        UsageError: Frames are to be computed online by a recipe that reads them from the cache.
     """
+    if options.features == ONLINE and not options.may_be_online:
+        raise UsageError(
+            "--features online: this recipe reads each clip's frames from the cache; only "
+            "pretrain_adapter runs the backbone at every step. Give a folder, as "
+            "./online where it is called online"
+        )
     sources = list(options.data)
     if not sources:
         from voxadapt.recipes.corpora.demo_corpus import make_demo_corpus
@@ -169,6 +178,6 @@ def feature_period(backbone: Backbone) -> int:
     return backbone.spec.feature_size
 
 
-def hours(store: FeatureStore, frame_rate: float) -> float:
+def hours(store: FeatureStore | OnlineFrames, frame_rate: float) -> float:
     """Hours of audio behind the frames."""
     return float(store.lengths.sum()) / frame_rate / 3600.0

@@ -4,6 +4,10 @@
     accelerate launch recipes/pretrain_adapter.py --data corpus.csv --out runs/pretrain
 
 Without ``--data`` it runs on a small demo corpus that it makes itself.
+
+On GPUs, Accelerate starts a process for each. On a CPU it starts one alone, whatever number it is
+given, unless told ``--multi_gpu --num_processes 2``, which needs no GPU; so does ``torchrun
+--nproc_per_node 2``.
 """
 
 import dataclasses
@@ -15,22 +19,23 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from voxadapt.adapters import AdapterPretrainer, WAPTransformer, WAPTransformerConfig
+from voxadapt.adapters import (
+    AdapterPretrainer,
+    CollapseError,
+    WAPTransformer,
+    WAPTransformerConfig,
+)
 from voxadapt.recipes.adapter_folder import save_adapter
 from voxadapt.recipes.codebook_refits import refit_codebook
 from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.batching import plan_mixed_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
-from voxadapt.recipes.frame_batches import corpus_statistics
-from voxadapt.recipes.prepare import (
-    BAD_AUDIO_FILE,
-    build_backbone,
-    hours,
-    prepare_features,
-    read_clips,
-)
+from voxadapt.recipes.frame_batches import corpus_statistics, read_ahead
+from voxadapt.recipes.prepare import build_backbone, hours, read_clips
+from voxadapt.recipes.prepare_online import prepare_frames
 from voxadapt.recipes.pretrain_options import OptimizerOptions, PretrainOptions
-from voxadapt.recipes.pretraining_state import PretrainingRun, Progress
+from voxadapt.recipes.pretraining_report import REPORT_FILE, leave_records, report_illness
+from voxadapt.recipes.pretraining_state import NotFiniteError, PretrainingRun, Progress
 from voxadapt.recipes.pretraining_step import train_step
 from voxadapt.recipes.process_group import finish_log, join_processes, start_log
 from voxadapt.recipes.run_folder import check_out, claim_out
@@ -55,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         claim_out(out, "pretrain_adapter", config)
-    corpus = prepare_features(clips, backbone, options, accelerator, out / BAD_AUDIO_FILE)
+    corpus = prepare_frames(clips, backbone, options, accelerator, out)
 
     torch.manual_seed(stable_seed(options.seed, "initialisation"))
     adapter = WAPTransformer(
@@ -97,8 +102,16 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
         accelerator.device,
     )
     start_log(accelerator, out)
-    finished = train(run)
+    try:
+        finished = train(run)
+    except (CollapseError, NotFiniteError) as error:
+        if accelerator.is_main_process:
+            report_illness(run, str(error))
+        raise
     finish_log(accelerator)
+    if accelerator.is_main_process:
+        leave_records(run, finished=finished)
+        logger.info("report in %s", out / REPORT_FILE)
     if not finished:
         logger.info("stopped after %d steps; go on with --resume", run.progress.step)
         return None
@@ -145,6 +158,14 @@ def train(run: PretrainingRun) -> bool:
                     run.save()
                     return False
                 share = (progress.epoch + progress.batch / len(batches)) / options.epochs
+                read_ahead(
+                    run.corpus.store,
+                    batches,
+                    progress.batch,
+                    rank=run.accelerator.process_index,
+                    world=run.accelerator.num_processes,
+                    epoch=progress.epoch,
+                )
                 refit_codebook(run, share)
                 loss = train_step(run, batches[progress.batch], share)
                 progress.step += 1

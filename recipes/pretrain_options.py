@@ -2,10 +2,11 @@
 """Options of ``pretrain_adapter``."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from voxadapt.adapters import CollapseThresholds, ObjectivesConfig, WAPTransformerConfig
-from voxadapt.recipes.options import PRETRAIN_OUT, CorpusOptions, require
+from voxadapt.recipes.corpora.waveform_augment import WaveformAugmentation
+from voxadapt.recipes.options import ONLINE, PRETRAIN_OUT, CorpusOptions, require
 
 
 @dataclass
@@ -66,11 +67,15 @@ class CodebookOptions:
             input frames, the others the teacher's.
         sample_frames: Frames of the seeded sample that a fit reads.
         iterations: k-means iterations of a fit.
+        backend: What runs k-means: `faiss`, on the CPU; `torch`, on the run's device; or `auto`,
+            `torch` on a GPU, and on a CPU where torch has oneDNN, since it is faster there. The
+            two agree to what two seeds differ by.
     """
 
     refit_at: list[float] = field(default_factory=lambda: [0.0, 0.34, 0.67])
     sample_frames: int = 200_000
     iterations: int = 20
+    backend: Literal["faiss", "torch", "auto"] = "auto"
 
     def __post_init__(self) -> None:
         times = self.refit_at
@@ -112,11 +117,17 @@ class OptimizerOptions:
 class PretrainOptions(CorpusOptions):
     """Pretrain a WAP-Transformer adapter on unlabelled speech.
 
-    The frozen backbone's frames are computed once and cached. A student that sees them with spans
-    hidden learns from its own moving average, the teacher, which sees them whole: by predicting the
-    teacher's frames, its distribution over prototypes, and k-means ids of its frames.
+    The frozen backbone's frames are computed once and cached, or at every step. A student that sees
+    them with spans hidden learns from its own moving average, the teacher, which sees them whole:
+    by predicting the teacher's frames, its distribution over prototypes, and k-means ids of its
+    frames.
 
     Args:
+        features: Folder of the feature cache; frames are computed once for each backbone and clip.
+            `online` caches nothing and runs the backbone at every step: for `--augment`, and for
+            corpora whose frames do not fit on the disk. All audio is decoded once before, to find
+            bad clips; a resumed run does not do it again. A folder that is called online is given
+            as ./online.
         out: The run's folder; the adapter is saved in its sub-folder `adapter`.
         seed: Seed of everything random.
         epochs: Passes over the corpus.
@@ -128,10 +139,12 @@ class PretrainOptions(CorpusOptions):
         export: Which branch becomes the adapter, the averaged `teacher` or the `student`.
         checkpoint_steps: Optimiser steps between checkpoints; one is also written at every epoch's
             end.
-        log_steps: Optimiser steps between entries of the log.
+        log_steps: Optimiser steps between entries of the log, in which collapse is looked for.
         licence: Licence to state in the adapter's model card.
         max_steps: Stop training after this many steps, as if it had been interrupted.
     """
+
+    may_be_online: ClassVar[bool] = True
 
     out: str = PRETRAIN_OUT
     seed: int = 0
@@ -151,9 +164,19 @@ class PretrainOptions(CorpusOptions):
     codebook: CodebookOptions = field(default_factory=CodebookOptions)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     collapse: CollapseThresholds = field(default_factory=CollapseThresholds)
+    augment: WaveformAugmentation = field(default_factory=WaveformAugmentation)
 
     def __post_init__(self) -> None:
         for name in ("epochs", "passes", "checkpoint_steps", "log_steps"):
             flag = "--" + name.replace("_", "-")
             require(getattr(self, name) >= 1, flag, getattr(self, name), "at least 1")
+        require(self.log_steps <= 100, "--log-steps", self.log_steps, "at most 100")
         require(self.batch_seconds > 0, "--batch-seconds", self.batch_seconds, "above 0")
+        none = asdict(WaveformAugmentation())
+        for name, value in asdict(self.augment).items():
+            if value != none[name] and self.features != ONLINE:
+                raise ValueError(
+                    f"--augment.{name}: found {value}, but frames come from the cache in "
+                    f"{self.features}, where they were computed once from the audio as it is. Add "
+                    f"--features online to compute them at every step, or leave {name} out"
+                )

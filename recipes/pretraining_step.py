@@ -10,25 +10,29 @@ from torch import Tensor
 
 from voxadapt.adapters import ObjectivesConfig, draw_feature_mask, draw_span_mask
 from voxadapt.adapters.attributes import perplexity
-from voxadapt.adapters.monitors import check_collapse, second_moments, spread
+from voxadapt.adapters.monitors import CollapseError, check_collapse, second_moments, spread
 from voxadapt.adapters.pretraining import PretrainingSums
 from voxadapt.adapters.schedules import cosine, one_cycle
-from voxadapt.recipes.command_line import UsageError
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.frame_batches import FrameBatch, load_shares
 from voxadapt.recipes.prepare import feature_period
-from voxadapt.recipes.pretraining_state import PretrainingRun
+from voxadapt.recipes.pretraining_state import NotFiniteError, PretrainingRun
+from voxadapt.recipes.process_group import log_values
 
 # What each objective is a mean over.
 COUNTED_OVER = {
     "mask_prediction": "hidden",
     "local_attributes": "hidden",
+    "reconstruction": "hidden",
     "frame_distillation": "real",
     "utterance_distillation": "clips",
 }
-# Shares of the run after which collapse is looked for: before, the teacher is still the random
-# start.
+# Collapse is looked for after this share of the run and after so many steps at the latest: before,
+# the teacher is still the random start.
 COLLAPSE_AFTER = 0.02
+COLLAPSE_AFTER_STEPS = 100
+# With fewer clips in a batch, their number alone keeps the use of utterance prototypes low.
+CLIPS_TO_JUDGE = 16
 
 
 def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
@@ -43,7 +47,7 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
         The weighted loss over the global batch.
 
     Raises:
-        UsageError: The loss is not finite.
+        NotFiniteError: The loss or its gradient is not finite; the weights are as they were.
         CollapseError: The representation has collapsed.
     """
     options, accelerator, progress = run.options, run.accelerator, run.progress
@@ -61,6 +65,7 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
         world=world,
         passes=options.passes,
         device=accelerator.device,
+        epoch=progress.epoch,
     )
     span_masks = [draw_masks(run, part) for part in parts]
     counts = count_globally(parts, span_masks, accelerator)
@@ -76,14 +81,16 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
                 span_mask,
                 part.clip_weights,
                 draw_feature_masks(run, part),
+                part.student_frames,
             )
             loss = weighted_loss(sums.losses, counts, options.objectives)
             # DistributedDataParallel averages gradients over processes; the sum is wanted.
             accelerator.backward(loss * world)
         all_sums.append(sums)
     losses = mean_losses(all_sums, counts, options.objectives, accelerator)
-    check_finite(run, losses, parts)
-    gradient_norm = accelerator.clip_grad_norm_(run.model.parameters(), settings.clip_norm)
+    check_finite(run, "loss", losses, batch)
+    gradient_norm = float(accelerator.clip_grad_norm_(run.model.parameters(), settings.clip_norm))
+    check_finite(run, "gradient", {"gradient_norm": gradient_norm}, batch)
     run.optimizer.step()
 
     decay = cosine(share, settings.ema_start, settings.ema_end)
@@ -97,14 +104,17 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
             **losses,
             **health(all_sums, counts, options.objectives, accelerator),
             "hidden_share": float(counts["hidden"] / counts["real"]),
-            "gradient_norm": float(gradient_norm),
+            "gradient_norm": gradient_norm,
             "learning_rate": learning_rate,
             "teacher_decay": decay,
         }
         progress.log.append({"step": float(progress.step), **entry})
-        accelerator.log(entry, step=progress.step)
-        if share > COLLAPSE_AFTER:
-            check_collapse(entry, options.collapse)
+        log_values(accelerator, entry, step=progress.step)
+        if share > COLLAPSE_AFTER or progress.step >= COLLAPSE_AFTER_STEPS:
+            try:
+                check_collapse(entry, options.collapse)
+            except CollapseError as error:
+                raise CollapseError(f"at step {progress.step}, {error}") from None
     return losses["loss"]
 
 
@@ -112,9 +122,9 @@ def draw_masks(run: PretrainingRun, batch: FrameBatch) -> Tensor:
     """Hidden frames ``[B, T]`` of a batch, drawn for each clip from (seed, epoch, clip id)."""
     options = run.options
     masks = torch.zeros(batch.padding_mask.shape, dtype=torch.bool)
-    for row, index in enumerate(batch.indices):
+    lengths = (~batch.padding_mask).sum(dim=1).tolist()
+    for row, (index, length) in enumerate(zip(batch.indices, lengths, strict=True)):
         clip = run.corpus.clips[index]
-        length = int(run.corpus.store.lengths[index])
         seed = stable_seed(options.seed, "mask", run.progress.epoch, clip.id)
         masks[row, :length] = draw_span_mask(
             length,
@@ -185,21 +195,27 @@ def mean_losses(
     return {**losses, "loss": sum(weights[name] * losses[name] for name in names)}
 
 
-def check_finite(run: PretrainingRun, losses: dict[str, float], parts: list[FrameBatch]) -> None:
-    """Stop a run whose loss is not finite, before it touches the weights.
+def check_finite(
+    run: PretrainingRun, what: str, values: dict[str, float], batch: list[int]
+) -> None:
+    """Stop a run whose loss or gradient is not finite, before it touches the weights.
+
+    Args:
+        run: The run.
+        what: What the values are of, for the message.
+        values: Values over the global batch, by name.
+        batch: The clips of the global batch.
 
     Raises:
-        UsageError: Naming step, objectives and clips.
+        NotFiniteError: Naming step, values and clips: those at fault where it is their frames.
     """
-    wrong = [name for name, value in losses.items() if value != value or abs(value) == float("inf")]
+    wrong = [name for name, value in values.items() if not math.isfinite(value)]
     if not wrong:
         return
-    ids = [run.corpus.clips[index].id for part in parts for index in part.indices]
-    raise UsageError(
-        f"the loss is not finite ({', '.join(wrong)}) at step {run.progress.step}, epoch "
-        f"{run.progress.epoch + 1}, on clips {ids[:8]}{' and more' if len(ids) > 8 else ''}. The "
-        f"last good checkpoint is in {run.out}; check these clips, or start again with a lower "
-        "--optimizer.learning_rate"
+    raise NotFiniteError(
+        f"the {what} is not finite ({', '.join(wrong)}) at step {run.progress.step}, epoch "
+        f"{run.progress.epoch + 1}, on {run.name_clips(batch)}. {run.way_back()}; where the clips "
+        "are good, start again with a lower --optimizer.learning_rate"
     )
 
 
@@ -228,6 +244,9 @@ def health(
         entropy = accelerator.reduce(sum_of(all_sums, "target_entropy"))
         found["target_entropy"] = float(entropy / counts["real"])
         found["target_sharpness"] = 1.0 - found["target_entropy"] / math.log(objectives.prototypes)
+    if objectives.utterance_distillation and counts["clips"] >= CLIPS_TO_JUDGE:
+        targets = accelerator.reduce(sum_of(all_sums, "utterance_targets"))
+        found["utterance_perplexity"] = perplexity(targets)
     if objectives.local_attributes:
         size = objectives.attributes
         used = torch.stack(

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The processes of a command, one or several, and where they log to, through Accelerate."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -39,13 +42,56 @@ def join_processes(precision: str = "fp32") -> Accelerator:
 
 
 def start_log(accelerator: Accelerator, out: Path) -> None:
-    """Log to ``out/tensorboard`` from here on."""
+    """Log to ``out/tensorboard`` from here on.
+
+    Raises:
+        UsageError: The disk refuses.
+    """
     accelerator.project_configuration.logging_dir = str(out)
-    accelerator.init_trackers("tensorboard")
+    threading.excepthook = _leave_out_disk_errors
+    with _log_written(accelerator):
+        accelerator.init_trackers("tensorboard")
+
+
+def log_values(accelerator: Accelerator, values: dict[str, float], *, step: int) -> None:
+    """Log values by name; only the main process does.
+
+    Raises:
+        UsageError: The disk refuses.
+    """
+    with _log_written(accelerator):
+        accelerator.log(values, step=step)
 
 
 def finish_log(accelerator: Accelerator) -> None:
-    """Close the log; unlike ``Accelerator.end_training``, the processes stay together."""
-    for tracker in accelerator.trackers:
-        tracker.finish()
+    """Close the log; unlike ``Accelerator.end_training``, the processes stay together.
+
+    Raises:
+        UsageError: The disk refuses.
+    """
+    trackers = list(accelerator.trackers)
     accelerator.trackers.clear()  # Accelerate would start them again with the next log
+    with _log_written(accelerator):
+        for tracker in trackers:
+            tracker.finish()
+
+
+def _leave_out_disk_errors(failed: threading.ExceptHookArgs) -> None:
+    """What TensorBoard's writing thread meets is raised again where the next value is logged."""
+    if not (
+        isinstance(failed.exc_value, OSError) and "tensorboard" in type(failed.thread).__module__
+    ):
+        threading.__excepthook__(failed)
+
+
+@contextmanager
+def _log_written(accelerator: Accelerator) -> Iterator[None]:
+    """Turn the disk's refusal into a message; training cannot go on without a log."""
+    try:
+        yield
+    except OSError as error:
+        out = accelerator.project_configuration.logging_dir
+        raise UsageError(
+            f"{out}/tensorboard: cannot be written ({error}). The last checkpoint, if there is one "
+            f"in {out} yet, stays; make room there and go on with the same command and --resume"
+        ) from error

@@ -10,7 +10,7 @@ from voxadapt.recipes.report_page import percent, text
 
 _WIDTH, _HEIGHT = 440, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 430, 26, 206  # edges of the area that lines are drawn in
-_DOTTED_EPOCHS = 60  # dots of more epochs than this would hide the line
+_DOTTED_POINTS = 60  # dots of more points than this would hide the line
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Series:
     Attributes:
         name: What the reader calls it.
         tone: Its colour.
-        values: One for each epoch.
+        values: One for each point of the chart.
     """
 
     name: str
@@ -55,33 +55,47 @@ def round_ticks(low: float, high: float, *, count: int = 5) -> list[float]:
 
 def line_chart(
     title: str,
-    epochs: Sequence[int],
+    points: Sequence[int],
     lines: Sequence[Series],
     *,
-    chosen: int,
+    axis: str = "epoch",
+    chosen: int | None = None,
     shares: bool = False,
     level: tuple[str, float] | None = None,
+    marks: tuple[str, Sequence[float]] | None = None,
+    from_zero: bool = True,
 ) -> str:
-    """Draw values by epoch.
+    """Draw values by epoch, or by step.
 
     Args:
         title: Heading.
-        epochs: Number of each epoch, ascending.
+        points: Number of each epoch or step, ascending.
         lines: What to draw.
+        axis: What the points are.
         chosen: The epoch that was kept; marked, with the last line's value there.
         shares: Whether values are shares, to be written in percent.
         level: Name and height of a dotted horizontal line.
+        marks: Name and places of dashed vertical lines.
+        from_zero: Whether the scale begins at 0 where no value is below.
 
     Returns:
         A ``<figure>``.
     """
     values = [value for line in lines for value in line.values] + ([level[1]] if level else [])
-    ticks = round_ticks(min(0.0, *values), max(values))
+    ticks = round_ticks(min(values + [0.0] * from_zero), max(values))
     down = Scale(ticks[0], ticks[-1], _BOTTOM, _TOP)
-    across = Scale(epochs[0], epochs[-1], _LEFT + 8, _RIGHT - 8)
-    keys = "".join(f'<span class="key {line.tone}">{text(line.name)}</span>' for line in lines)
+    across = Scale(points[0], points[-1], _LEFT + 8, _RIGHT - 8)
+    named, places = marks or ("", [])
+    places = [place for place in places if points[0] <= place <= points[-1]]
+    keys = "".join(
+        f'<span class="key {line.tone}">{text(line.name)}</span>'
+        for line in lines
+        if line.name != title  # which needs no key
+    )
     if level:
         keys += f'<span class="key level">{text(level[0])}</span>'
+    if places:
+        keys += f'<span class="key dashed">{text(named)}</span>'
     summary = "; ".join(
         f"{line.name} from {_tell(line.values[0], shares)} to {_tell(line.values[-1], shares)}"
         for line in lines
@@ -89,12 +103,13 @@ def line_chart(
     return f"""<figure>
 <figcaption><b>{text(title)}</b>{keys}</figcaption>
 <svg class="chart" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}">
-<title>{text(f"{title} by epoch: {summary}")}</title>
+<title>{text(f"{title} by {axis}: {summary}")}</title>
 {_value_marks(down, ticks, shares)}
-{_epoch_marks(across, epochs)}
+{_point_marks(across, points, axis)}
 {_level(down.place(level[1]), *level, shares) if level else ""}
-{_chosen_mark(across.place(chosen), lines[-1], epochs.index(chosen), chosen, shares)}
-{"".join(_line(line, epochs, across, down, chosen, shares) for line in lines)}
+{"".join(_upright(across.place(place)) for place in places)}
+{_chosen_mark(across, lines[-1], points, chosen, shares) if chosen is not None else ""}
+{"".join(_line(line, points, across, down, axis, chosen, shares) for line in lines)}
 </svg>
 </figure>"""
 
@@ -129,7 +144,9 @@ def share_bar(share: float, mean: float) -> str:
 
 
 def _tell(value: float, shares: bool) -> str:
-    return percent(value) if shares else f"{value:.3f}"
+    if shares:
+        return percent(value)
+    return f"{value:.3f}" if 0.1 <= abs(value) < 1_000 or value == 0 else f"{value:.3g}"
 
 
 def _value_marks(down: Scale, ticks: Sequence[float], shares: bool) -> str:
@@ -145,16 +162,17 @@ def _value_marks(down: Scale, ticks: Sequence[float], shares: bool) -> str:
     )
 
 
-def _epoch_marks(across: Scale, epochs: Sequence[int]) -> str:
-    count = 10 if len(epochs) <= 10 else 6
-    ticks = [tick for tick in round_ticks(epochs[0], epochs[-1], count=count) if tick == int(tick)]
-    ticks = [epochs[0], *(int(tick) for tick in ticks if epochs[0] < tick <= epochs[-1])]
+def _point_marks(across: Scale, points: Sequence[int], axis: str) -> str:
+    first, last = points[0], points[-1]
+    count = 10 if len(points) <= 10 and last < 1_000 else 6
+    ticks = [tick for tick in round_ticks(first, last, count=count) if tick == int(tick)]
+    ticks = [first, *(int(tick) for tick in ticks if first < tick <= last)]
     marks = "".join(
-        f'<text x="{across.place(tick)}" y="{_BOTTOM + 19}" text-anchor="middle">{tick}</text>'
+        f'<text x="{across.place(tick)}" y="{_BOTTOM + 19}" text-anchor="middle">{tick:,}</text>'
         for tick in ticks
     )
     middle = (_LEFT + _RIGHT) / 2
-    return f'{marks}<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">epoch</text>'
+    return f'{marks}<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{text(axis)}</text>'
 
 
 def _level(y: float, name: str, value: float, shares: bool) -> str:
@@ -164,30 +182,42 @@ def _level(y: float, name: str, value: float, shares: bool) -> str:
     )
 
 
-def _chosen_mark(x: float, line: Series, row: int, chosen: int, shares: bool) -> str:
+def _upright(x: float) -> str:
+    return f'<line class="chosen" x1="{x}" x2="{x}" y1="{_TOP - 6}" y2="{_BOTTOM}"/>'
+
+
+def _chosen_mark(
+    across: Scale, line: Series, points: Sequence[int], chosen: int, shares: bool
+) -> str:
     """A vertical line at the kept epoch, and what it scored, written over the drawing."""
+    x, row = across.place(chosen), points.index(chosen)
     anchor = "start" if x < _WIDTH / 3 else "end" if x > 2 * _WIDTH / 3 else "middle"
     return (
-        f'<line class="chosen" x1="{x}" x2="{x}" y1="{_TOP - 6}" y2="{_BOTTOM}"/>'
-        f'<text class="told" x="{x}" y="{_TOP - 12}" text-anchor="{anchor}">'
+        f'{_upright(x)}<text class="told" x="{x}" y="{_TOP - 12}" text-anchor="{anchor}">'
         f"chosen: epoch {chosen}, {_tell(line.values[row], shares)}</text>"
     )
 
 
 def _line(
-    line: Series, epochs: Sequence[int], across: Scale, down: Scale, chosen: int, shares: bool
+    line: Series,
+    points: Sequence[int],
+    across: Scale,
+    down: Scale,
+    axis: str,
+    chosen: int | None,
+    shares: bool,
 ) -> str:
-    """The line itself, and a dot at each epoch that tells its value where the pointer rests."""
-    points = [(across.place(x), down.place(y)) for x, y in zip(epochs, line.values, strict=True)]
-    path = " ".join(f"{x},{y}" for x, y in points)
+    """The line itself, and a dot at each point that tells its value where the pointer rests."""
+    places = [(across.place(x), down.place(y)) for x, y in zip(points, line.values, strict=True)]
+    path = " ".join(f"{x},{y}" for x, y in places)
     drawn = [f'<polyline class="{line.tone}" points="{path}"/>']
-    for epoch, value, (x, y) in zip(epochs, line.values, points, strict=True):
-        if epoch == chosen:
+    for point, value, (x, y) in zip(points, line.values, places, strict=True):
+        if point == chosen:
             drawn.append(f'<circle class="{line.tone} ring" cx="{x}" cy="{y}" r="6"/>')
-        if epoch == chosen or len(epochs) <= _DOTTED_EPOCHS:
+        if point == chosen or len(points) <= _DOTTED_POINTS:
             drawn.append(f'<circle class="{line.tone}" cx="{x}" cy="{y}" r="2.5"/>')
         drawn.append(
             f'<circle class="target" cx="{x}" cy="{y}" r="7"><title>'
-            f"{text(line.name)}, epoch {epoch}: {_tell(value, shares)}</title></circle>"
+            f"{text(line.name)}, {text(axis)} {point:,}: {_tell(value, shares)}</title></circle>"
         )
     return "".join(drawn)

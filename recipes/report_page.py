@@ -127,6 +127,7 @@ figcaption {
   color: var(--muted); margin-bottom: .375rem;
 }
 figcaption b { color: var(--ink); font-weight: 600; }
+figure + .lead { margin: .25rem 0 0; font-size: .875rem; }
 .key::before {
   content: ""; display: inline-block; width: 1.125rem; height: 0; margin-right: .4rem;
   border-top: 3px solid currentColor; vertical-align: .25em;
@@ -134,6 +135,7 @@ figcaption b { color: var(--ink); font-weight: 600; }
 .key.blue::before { border-color: rgb(var(--blue)); }
 .key.orange::before { border-color: rgb(var(--orange)); }
 .key.level::before { border-top: 2px dotted var(--muted); }
+.key.dashed::before { border-top: 1px dashed var(--muted); }
 .chart text { font-size: 12px; fill: var(--muted); }
 .chart text.told { fill: var(--ink); }
 .chart .grid { stroke: var(--rule); stroke-width: 1; }

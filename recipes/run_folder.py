@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from voxadapt.recipes.command_line import UsageError
-from voxadapt.recipes.corpora.written_aside import UNFINISHED, write_aside
+from voxadapt.recipes.corpora.written_aside import UNFINISHED, remove_leftovers, write_aside
+from voxadapt.recipes.options import ONLINE
 
 RUN_FILE = "run.json"
 # Where the run writes and whether it continues do not change what it computes.
 NOT_COMPARED = ("out", "resume", "features", "max_steps", "max_epochs")
 # A run that ended before it computed anything leaves no more than these, and nothing to lose.
-NOTHING_YET = {RUN_FILE, "bad_audio.jsonl"}
+NOTHING_YET = {RUN_FILE, "bad_audio.jsonl", "audio_check.json"}
 
 
 def check_out(out: str | Path, command: str, config: dict[str, Any], *, resume: bool) -> Path:
@@ -80,10 +81,13 @@ def read_record(out: Path) -> dict[str, Any] | None:
 def compare_configs(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """List the options in which two runs differ, as ``name was X, is Y``."""
     before, now = flatten(before), flatten(now)
+    # Where the cache lies does not matter, but whether there is one does.
+    frames = {before.get("features"), now.get("features")}
+    ignored = set(NOT_COMPARED) - ({"features"} if ONLINE in frames else set())
     return [
         f"{name} was {before.get(name)!r}, is {now.get(name)!r}"
         for name in sorted(before.keys() | now.keys())
-        if name not in NOT_COMPARED and before.get(name) != now.get(name)
+        if name not in ignored and before.get(name) != now.get(name)
     ]
 
 
@@ -113,11 +117,12 @@ def claim_out(out: Path, command: str, config: dict[str, Any], **settled: Any) -
     record = {"command": command, "config": config, **settled, "versions": versions()}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for leftover in out.glob(f"*{UNFINISHED}"):  # of a process that was killed
-            leftover.unlink()
+        remove_leftovers(out)
         write_json(out / RUN_FILE, record)
     except OSError as error:
-        raise UsageError(f"--out {out}: cannot be written ({error}). Give another folder") from None
+        raise UsageError(
+            f"--out {out}: cannot be written ({error}). Make room, or give another folder"
+        ) from None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -29,6 +29,18 @@ ROOT = Path(__file__).resolve().parent.parent
 LABELS = ("hum", "noise", "tone")
 # The split of each of four speakers.
 SPLITS = ("train", "train", "valid", "test")
+# Each is followed by the number of processes.
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc_per_node"],
+    # --multi_gpu: with --cpu, or without either, Accelerate starts one process on a CPU, whatever
+    # number is asked.
+    "accelerate": [
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--main_process_port=0",
+        "--num_processes",
+    ],
+}
 SIZES = {"width": 16, "layers": 2, "heads": 2, "feedforward": 32, "position_groups": 4}
 
 
@@ -179,17 +191,19 @@ def child_environment() -> dict[str, str]:
 
 @pytest.fixture
 def start_process(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a recipe by its path in a new process, in ``tmp_path``; killed with the test.
+    """Start a recipe, or a script by its path, in a new process, in ``tmp_path``.
 
-    With ``processes=2``, through ``torchrun``.
+    It is killed with the test. With ``processes=2``, through ``torchrun`` or ``accelerate launch``.
     """
     started: list[subprocess.Popen[str]] = []
 
-    def start(recipe: str, *arguments: Any, processes: int = 1) -> subprocess.Popen[str]:
-        command = [str(ROOT / "recipes" / f"{recipe}.py"), *map(str, arguments)]
+    def start(
+        recipe: str | Path, *arguments: Any, processes: int = 1, launcher: str = "torchrun"
+    ) -> subprocess.Popen[str]:
+        path = recipe if isinstance(recipe, Path) else ROOT / "recipes" / f"{recipe}.py"
+        command = [str(path), *map(str, arguments)]
         if processes > 1:
-            launcher = ["-m", "torch.distributed.run", "--standalone"]
-            command = [*launcher, f"--nproc_per_node={processes}", *command]
+            command = ["-m", *LAUNCHERS[launcher], str(processes), *command]
         started.append(
             subprocess.Popen(
                 [sys.executable, *command],
@@ -212,8 +226,8 @@ def start_process(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str
 def run_process(start_process: Callable[..., subprocess.Popen[str]]) -> Callable[..., Ran]:
     """Run a recipe by its path in a new process, to its end."""
 
-    def run(recipe: str, *arguments: Any, processes: int = 1) -> Ran:
-        process = start_process(recipe, *arguments, processes=processes)
+    def run(recipe: str | Path, *arguments: Any, **launch: Any) -> Ran:
+        process = start_process(recipe, *arguments, **launch)
         out, err = process.communicate(timeout=240)
         return Ran(process.returncode, out, err)
 

@@ -2,10 +2,11 @@
 """What a clip's features are stored under: the content of its audio, not its name."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -15,6 +16,10 @@ READERS = min(8, os.cpu_count() or 1)
 """Threads that read audio. Hashing and decoding leave Python's lock, so threads are enough."""
 
 _CHUNK_BYTES = 1 << 20
+_PART = 4096
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 _DAY_SECONDS = 86_400.0
 
 
@@ -32,14 +37,21 @@ def clip_keys(clips: Sequence[Clip], *, progress: bool = False) -> list[str | No
         Aligned with `clips`; None where the file cannot be read.
     """
     paths = list(dict.fromkeys(clip.path for clip in clips))
-    with ThreadPoolExecutor(READERS) as pool:
-        bar = tqdm(total=len(paths), desc="audio files", unit="file", delay=3, disable=not progress)
-        with bar:
-            digests: dict[Path, bytes | None] = {}
-            for path, digest in zip(paths, pool.map(_content_digest, paths), strict=True):
-                digests[path] = digest
-                bar.update()
+    bar = tqdm(total=len(paths), desc="audio files", unit="file", delay=3, disable=not progress)
+    with bar:
+        digests: dict[Path, bytes | None] = {}
+        for path, digest in zip(paths, map_in_threads(_content_digest, paths), strict=True):
+            digests[path] = digest
+            bar.update()
     return [_clip_key(digests[clip.path], clip) for clip in clips]
+
+
+def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Yield a function's results in the items' order, computed by `READERS` threads."""
+    with ThreadPoolExecutor(READERS) as pool:
+        # A pool makes an object of a kilobyte for each item as soon as it is told of it.
+        for first in range(0, len(items), _PART):
+            yield from pool.map(function, items[first : first + _PART])
 
 
 def clip_seconds(clip: Clip) -> float:

@@ -3,8 +3,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +14,13 @@ from torch import nn
 from voxadapt.backbones.audio import AudioError, read_audio
 from voxadapt.backbones.base import Backbone
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpora.clip_keys import READERS, clip_keys, clip_seconds
+from voxadapt.recipes.corpora.clip_keys import clip_keys, clip_seconds, map_in_threads
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.feature_extraction import KeyedClip, extract_shards, plan_shards
 from voxadapt.recipes.corpora.feature_shards import SPEC_FILE, FeatureStore, Place, read_places
 from voxadapt.recipes.corpora.written_aside import write_aside
 
-__all__ = ["BadClip", "FeatureStore", "extract_features", "features_folder_of"]
+__all__ = ["BadClip", "FeatureStore", "bad_audio_error", "extract_features", "features_folder_of"]
 
 _FORMAT = 1
 
@@ -100,7 +99,8 @@ def extract_features(
     features_folder = _open_folder(Path(folder), backbone)
     keys = clip_keys(clips, progress=progress)
     done = read_places(features_folder)
-    if any(key is not None and key not in done for key in keys):
+    some_left = any(key is not None and key not in done for key in keys)
+    if some_left:
         shards = plan_shards(_keyed(clips, keys))[rank::world]
         left = [[keyed for keyed in shard if keyed.key not in done] for shard in shards]
         if isinstance(backbone, nn.Module):
@@ -119,7 +119,13 @@ def extract_features(
             raise _not_writable(features_folder, error) from error
     if barrier is not None:
         barrier()
-    return _open_store(clips, keys, features_folder, backbone.spec.feature_size, on_bad_audio)
+    if some_left:
+        del done  # which may be large, before the next one is
+        done = read_places(features_folder)
+    store, kept, bad = _open_store(clips, keys, done, features_folder, backbone.spec.feature_size)
+    if bad and (on_bad_audio == "error" or not kept):
+        raise bad_audio_error(bad, len(clips))
+    return store, kept, bad
 
 
 def _check_arguments(
@@ -204,35 +210,31 @@ def _keyed(clips: Sequence[Clip], keys: Sequence[str | None]) -> list[KeyedClip]
     for clip, key in zip(clips, keys, strict=True):
         if key is not None:
             first.setdefault(key, clip)
-    with ThreadPoolExecutor(READERS) as pool:  # every header is a file to open
-        seconds = pool.map(clip_seconds, first.values())
-        return [
-            KeyedClip(key, clip, length)
-            for (key, clip), length in zip(first.items(), seconds, strict=True)
-        ]
+    seconds = map_in_threads(clip_seconds, list(first.values()))  # every header is a file to open
+    return [
+        KeyedClip(key, clip, length)
+        for (key, clip), length in zip(first.items(), seconds, strict=True)
+    ]
 
 
 def _open_store(
     clips: Sequence[Clip],
     keys: Sequence[str | None],
+    places: Mapping[str, Place],
     features_folder: Path,
     feature_size: int,
-    on_bad_audio: str,
 ) -> tuple[FeatureStore, list[int], list[BadClip]]:
-    places = read_places(features_folder)
     kept: list[int] = []
-    found: list[Place] = []
     bad: list[BadClip] = []
+    found: list[str] = []
     for index, (clip, key) in enumerate(zip(clips, keys, strict=True)):
-        place = None if key is None else places.get(key)
-        if place is None:
+        if key is None or key not in places:
             bad.append(_why_bad(clip))
         else:
             kept.append(index)
-            found.append(place)
-    if bad and (on_bad_audio == "error" or not kept):
-        raise _bad_audio_error(bad, len(clips))
-    return FeatureStore(features_folder, found, feature_size), kept, bad
+            found.append(key)
+    store = FeatureStore(features_folder, (places[key] for key in found), feature_size)
+    return store, kept, bad
 
 
 def _why_bad(clip: Clip) -> BadClip:
@@ -250,7 +252,8 @@ def _why_bad(clip: Clip) -> BadClip:
     )
 
 
-def _bad_audio_error(bad: Sequence[BadClip], clips: int) -> DataError:
+def bad_audio_error(bad: Sequence[BadClip], clips: int) -> DataError:
+    """The error that names clips whose audio cannot be used, out of so many clips."""
     reasons = Counter(clip.reason for clip in bad).most_common()
     counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
     way_out = (

@@ -3,16 +3,20 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.written_aside import write_aside
 
 SPEC_FILE = "spec.json"
+
+_STORED = np.dtype("<f2")
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +42,7 @@ def write_shard(folder: Path, features: Mapping[str, np.ndarray]) -> None:
     shape = (sum(lengths), features[keys[0]].shape[1])
     write_aside(
         folder / f"{name}.npy",
-        lambda stream: write_array(stream, map(features.__getitem__, keys), shape, "<f2"),
+        lambda stream: write_array(stream, map(features.__getitem__, keys), shape, _STORED.str),
     )
     contents = {
         "keys": keys,
@@ -66,7 +70,39 @@ def write_array(
         stream.write(frames.astype(dtype, copy=False).tobytes())
 
 
-def read_places(folder: Path) -> dict[str, Place]:
+class Places(Mapping[str, Place]):
+    """Places by the clip's key, in half the memory of a dictionary of them."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, int] = {}
+        self._shards: list[str] = []
+        self._numbers = array("q")  # three for each clip: the shard's, first, frames
+
+    def add(self, shard: str, keys: Sequence[str], lengths: Sequence[int]) -> None:
+        """Add a shard's clips, which lie in it one after the other."""
+        first = 0
+        for key, frames in zip(keys, lengths, strict=True):
+            self._rows[key] = len(self._numbers)
+            self._numbers.extend((len(self._shards), first, frames))
+            first += frames
+        self._shards.append(shard)
+
+    def __getitem__(self, key: str) -> Place:
+        row = self._rows[key]
+        shard, first, frames = self._numbers[row : row + 3]
+        return Place(self._shards[shard], first, frames)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def read_places(folder: Path) -> Places:
     """Return where each clip's features lie, by the clip's key.
 
     A shard whose array does not have the size that was written (cut off by a full disk or a broken
@@ -75,7 +111,7 @@ def read_places(folder: Path) -> dict[str, Place]:
     Args:
         folder: The folder of one backbone's shards.
     """
-    places: dict[str, Place] = {}
+    places = Places()
     for listing in sorted(folder.glob("*.json")):
         if listing.name == SPEC_FILE:
             continue
@@ -89,16 +125,15 @@ def read_places(folder: Path) -> dict[str, Place]:
         if not whole:
             logger.warning("features in %s are damaged and are made again", listing)
             continue
-        firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).tolist()
-        places.update(
-            (key, Place(listing.stem, first, frames))
-            for key, first, frames in zip(keys, firsts, lengths, strict=True)
-        )
+        places.add(listing.stem, keys, lengths)
     return places
 
 
 class FeatureStore:
     """The features of a list of clips, read from the disk as they are asked for.
+
+    Nothing is kept open or mapped: a corpus has more shards than a process may have maps (65,530 on
+    Linux, which 10,000 hours come near), and mapped pages count as the process's memory.
 
     Args:
         folder: The folder of the shards.
@@ -110,25 +145,52 @@ class FeatureStore:
         lengths: Frames per clip `[clips]`, int64.
     """
 
-    def __init__(self, folder: Path, places: Sequence[Place], feature_size: int) -> None:
+    def __init__(self, folder: Path, places: Iterable[Place], feature_size: int) -> None:
         self.feature_size = feature_size
-        self.lengths = np.array([place.frames for place in places], dtype=np.int64)
+        # An array instead of a tuple for each clip: a fifth of the memory.
+        numbers: dict[str, int] = {}
+        rows = array("q")
+        for shard, first, frames in places:
+            rows.extend((numbers.setdefault(shard, len(numbers)), first, frames))
+        self._rows = np.array(rows, dtype=np.int64).reshape(-1, 3)  # shard, first, frames
+        self.lengths = self._rows[:, 2].copy()
         self._folder = folder
-        self._places = list(places)
-        self._arrays: dict[str, np.ndarray] = {}
+        self._names = list(numbers)
+        self._offsets = np.zeros(len(numbers), dtype=np.int64)  # of the frames; 0 is not known yet
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.lengths)
 
     def frames(self, index: int) -> np.ndarray:
-        """Return a clip's frames `[T, D]` float16: a read-only view of the file, not a copy."""
-        place = self._places[index]
-        if place.shard not in self._arrays:
-            self._arrays[place.shard] = np.load(
-                self._folder / f"{place.shard}.npy", mmap_mode="r", allow_pickle=False
-            )
-        return self._arrays[place.shard][place.first : place.first + place.frames]
+        """Read a clip's frames `[T, D]` float16, not to be written to.
 
-    def __getstate__(self) -> dict[str, object]:
-        """Leave the open files behind: pickling a memory map would copy all of its content."""
-        return {**self.__dict__, "_arrays": {}}
+        Raises:
+            DataError: The shard is not as it was when the store was made.
+        """
+        shard, first, length = self._rows[index].tolist()
+        path = self._folder / f"{self._names[shard]}.npy"
+        try:
+            if not self._offsets[shard]:
+                self._offsets[shard] = _frames_offset(path, self.feature_size)
+            row_bytes = _STORED.itemsize * self.feature_size
+            offset = int(self._offsets[shard]) + first * row_bytes
+            count = length * self.feature_size
+            frames = np.fromfile(path, dtype=_STORED, count=count, offset=offset)
+            frames = frames.reshape(length, self.feature_size)
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"{path} has changed or cannot be read any more ({error}). Start again: what is "
+                "cut off or gone is made again. If this message stays, delete the file first."
+            ) from error
+        frames.flags.writeable = False
+        return frames
+
+
+def _frames_offset(path: Path, feature_size: int) -> int:
+    """Where the frames begin in a shard's array (bytes)."""
+    with path.open("rb") as stream:
+        np.lib.format.read_magic(stream)
+        shape, in_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+        if in_columns or dtype != _STORED or shape[1:] != (feature_size,):
+            raise ValueError(f"found {dtype} of shape {shape}, expected {feature_size} features")
+        return stream.tell()

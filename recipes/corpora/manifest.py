@@ -126,8 +126,13 @@ def _read_file(
     )
     if "path" not in found.columns:
         return [], problems
-    clips = [reader.read(line, row) for line, row in found.rows]
-    return [clip for clip in clips if clip is not None], problems + reader.problems
+    clips: list[Clip] = []
+    found.rows.reverse()
+    while found.rows:  # each row goes as its clip comes: of a large corpus, both are much
+        clip = reader.read(*found.rows.pop())
+        if clip is not None:
+            clips.append(clip)
+    return clips, problems + reader.problems
 
 
 def _neighbour(place: Path) -> str:

@@ -76,6 +76,7 @@ class RowReader:
         self._allow_outside = allow_outside
         self._resolved: dict[str, Path | str] = {}  # as written -> absolute, or its problem
         self._line_of_id: dict[str, int] = {}
+        self._texts: dict[str, str] = {}
 
     def read(self, line: int, row: dict[str, str]) -> Clip | None:
         """Return the clip of a row, or None where the row has a problem."""
@@ -102,12 +103,16 @@ class RowReader:
             path=path,
             start=start,
             end=end,
-            label=label,
-            speaker=row.get("speaker") or None,
+            label=self._same(label),
+            speaker=self._same(row.get("speaker")),
             split=split,
-            fold=row.get("fold") or None,
+            fold=self._same(row.get("fold")),
             columns=further,
         )
+
+    def _same(self, text: str | None) -> str | None:
+        """One object for all clips with the same text: a corpus has few labels and speakers."""
+        return self._texts.setdefault(text, text) if text else None
 
     def _add(self, line: int, problem: str) -> None:
         self.problems.append(f"line {line}: {problem}")
@@ -164,7 +169,7 @@ class RowReader:
 
     def _split(self, line: int, split: str) -> str | None:
         if not split or split in SPLITS:
-            return split or None
+            return SPLITS[SPLITS.index(split)] if split else None
         meant = _SPLITS_ELSEWHERE.get(split.casefold())
         hint = f"; did you mean {meant!r}?" if meant else did_you_mean(split, SPLITS)
         self._add(line, f"split is {split!r}; allowed are {', '.join(SPLITS)}{hint}")

@@ -3,6 +3,7 @@
 
 import csv
 import json
+import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,7 +121,8 @@ def _read_jsonl(path: Path, found: Rows, plain: Collection[str]) -> None:
         )
         if nested:
             continue
-        found.rows.append((line, {name: _as_text(value) for name, value in row.items()}))
+        # The parser makes a name anew for each line; one of each is enough.
+        found.rows.append((line, {sys.intern(name): _as_text(row[name]) for name in row}))
     found.columns = list(columns)
 
 

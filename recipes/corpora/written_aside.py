@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are there whole or not at all, whenever the process is killed."""
+"""Files and folders that are there whole or not at all, whenever the process is killed."""
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 UNFINISHED = ".unfinished"
-"""Ending of files that were being written when their process was killed; nobody reads them."""
+"""Ending of what was being written when its process was killed; nobody reads it."""
 
 
 def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -35,6 +36,50 @@ def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
         aside.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def write_folder_aside(folder: Path, write: Callable[[Path], object]) -> None:
+    """Write a folder of files under another name beside it, and rename it when it is on the disk.
+
+    A folder can only be renamed to a free name, so an old one is moved out of the way first: a
+    process killed between the two renames leaves none. At no moment is there a part of one.
+
+    Args:
+        folder: The folder to make or replace; its parent exists.
+        write: Writes files into the empty folder that it is given.
+
+    Raises:
+        OSError: If the disk is full or may not be written; the folder is then as it was.
+    """
+    name = f"{folder.name}.{uuid.uuid4().hex}"
+    aside = folder.with_name(f"{name}{UNFINISHED}")
+    old = folder.with_name(f"{name}.old{UNFINISHED}")
+    try:
+        aside.mkdir()
+        write(aside)
+        for path in aside.iterdir():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        _sync_folder(aside)
+        if folder.exists():
+            folder.rename(old)
+        aside.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    _sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes have left unfinished in a folder; no process may be at it."""
+    for leftover in folder.glob(f"*{UNFINISHED}"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

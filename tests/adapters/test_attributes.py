@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from sklearn.cluster import KMeans
 
 from voxadapt.adapters import Codebook, CodebookFit, fit_codebook
 from voxadapt.adapters.attributes import perplexity
+
+BACKENDS = ("faiss", "torch")
 
 
 def blobs(
@@ -59,22 +62,25 @@ def test_codebook_is_saved_and_does_not_train() -> None:
     assert not codebook(torch.ones(1, 4, requires_grad=True)).requires_grad
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("attributes", "size"), [(8, 4), (32, 16)])
-def test_inertia_is_as_low_as_scikit_learns(attributes: int, size: int) -> None:
+def test_inertia_is_as_low_as_scikit_learns(attributes: int, size: int, backend: Any) -> None:
     frames = blobs(3000, attributes, size)
     for seed in range(3):
-        fit = fit_codebook(frames, attributes, seed=seed)
+        fit = fit_codebook(frames, attributes, seed=seed, backend=backend)
         reference = KMeans(attributes, n_init=1, random_state=seed).fit(frames.numpy())
         assert fit.inertia < 1.05 * reference.inertia_ / len(frames)
 
 
-def test_fit_describes_itself() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_fit_describes_itself(backend: Any) -> None:
     frames = blobs()
-    fit = fit_codebook(frames, 8, seed=0)
+    fit = fit_codebook(frames, 8, seed=0, backend=backend)
     assert isinstance(fit, CodebookFit)
     assert fit.centroids.shape == (8, 4)
     assert fit.centroids.dtype == torch.float32
     assert fit.kept is None
+    assert fit.reseeded == 0
     ids = make_codebook(fit.centroids)(frames).numpy()
     distances = np.square(frames.numpy() - fit.centroids.numpy()[ids]).sum(axis=1)
     assert fit.inertia == pytest.approx(distances.mean(), rel=1e-5)
@@ -82,25 +88,27 @@ def test_fit_describes_itself() -> None:
     assert fit.perplexity == pytest.approx(np.exp(-(shares * np.log(shares)).sum()), rel=1e-6)
 
 
-def test_all_frames_are_used() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_all_frames_are_used(backend: Any) -> None:
     # Two clusters far apart: their centroids are the means of all 6,000 frames, where faiss by
     # default takes 256 a cluster.
     frames = blobs(6000, 1, 4)
     frames[:3000] += 50.0
-    fit = fit_codebook(frames, 2, seed=0)
+    fit = fit_codebook(frames, 2, seed=0, backend=backend)
     expected = torch.stack([frames[3000:].mean(dim=0), frames[:3000].mean(dim=0)])
     order = fit.centroids[:, 0].argsort()
     torch.testing.assert_close(fit.centroids[order], expected, atol=1e-4, rtol=1e-5)
 
 
-def test_warm_start_at_convergence_keeps_every_id() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_warm_start_at_convergence_keeps_every_id(backend: Any) -> None:
     frames = blobs()
-    first = fit_codebook(frames, 8, seed=0, iterations=300)
-    second = fit_codebook(frames, 8, seed=1, initial=first.centroids)
+    first = fit_codebook(frames, 8, seed=0, iterations=300, backend=backend)
+    second = fit_codebook(frames, 8, seed=1, initial=first.centroids, backend=backend)
     assert second.kept == 1.0
     torch.testing.assert_close(second.centroids, first.centroids)
     shuffled = torch.randperm(8, generator=torch.Generator().manual_seed(0))
-    third = fit_codebook(frames, 8, seed=1, initial=first.centroids[shuffled])
+    third = fit_codebook(frames, 8, seed=1, initial=first.centroids[shuffled], backend=backend)
     assert third.kept == 1.0
     torch.testing.assert_close(third.centroids, first.centroids[shuffled])
 
@@ -117,43 +125,65 @@ def test_warm_start_follows_frames_that_move() -> None:
     assert 0.5 < moved.kept <= 1.0
 
 
-def test_kept_is_the_share_of_ids_that_stay() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_kept_is_the_share_of_ids_that_stay(backend: Any) -> None:
     # Two clusters whose initial centroids claim them unequally: 0 and 10 take {0, 1, 2} and {9}.
     frames = torch.tensor([[0.0], [1.0], [6.0], [9.0]])
-    fit = fit_codebook(frames, 2, seed=0, initial=torch.tensor([[0.0], [13.0]]))
+    start = torch.tensor([[0.0], [13.0]])
+    fit = fit_codebook(frames, 2, seed=0, initial=start, backend=backend)
     assert fit.centroids.tolist() == [[0.5], [7.5]]
     assert fit.kept == 0.75
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("copies", [1, 20])
-def test_duplicates_and_empty_clusters_give_no_nan(copies: int) -> None:
+def test_duplicates_and_empty_clusters_give_no_nan(copies: int, backend: Any) -> None:
     points = torch.tensor([[0.0, 1.0], [4.0, 4.0], [-3.0, 2.0]])
     frames = torch.cat([points.repeat(20, 1), points[:1].repeat(20 * copies, 1)])
-    fit = fit_codebook(frames, 8, seed=0)
+    fit = fit_codebook(frames, 8, seed=0, backend=backend)
     assert torch.isfinite(fit.centroids).all()
     assert fit.inertia < 1e-4
     assert 1.0 < fit.perplexity < 8.0
-    alike = fit_codebook(torch.ones(30, 2), 4, seed=0)
+    alike = fit_codebook(torch.ones(30, 2), 4, seed=0, backend=backend)
     assert torch.isfinite(alike.centroids).all()
     assert alike.perplexity == pytest.approx(1.0)
 
 
-def test_empty_clusters_are_seeded_again() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_copies_and_one_large_feature_leave_no_cluster_dead(backend: Any) -> None:
+    # What makes k-means give nearly all frames one id (facebookresearch/faiss issue 3818).
+    frames = torch.cat([torch.zeros(4000, 4), blobs(400, 6, 4, distance=5.0)])
+    frames[:, 0] = 30.0 * frames[:, 0] + 500.0
+    dead = torch.cat([torch.zeros(1, 4), torch.full((7, 4), 1e4)])
+    for initial in (None, dead):
+        fit = fit_codebook(frames, 8, seed=0, initial=initial, iterations=50, backend=backend)
+        reference = KMeans(8, n_init=1, random_state=0).fit(frames.numpy())
+        assert fit.inertia < 1.5 * reference.inertia_ / len(frames)
+        ids = make_codebook(fit.centroids)(frames)
+        assert len(set(ids.tolist())) == 8
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_empty_clusters_are_seeded_again(backend: Any) -> None:
     initial = torch.full((8, 4), 1e3)
     initial[0] = 0.0
-    fit = fit_codebook(blobs(), 8, seed=0, initial=initial, iterations=50)
+    fit = fit_codebook(blobs(), 8, seed=0, initial=initial, iterations=50, backend=backend)
+    assert fit.reseeded >= 7
     assert torch.isfinite(fit.centroids).all()
     assert fit.centroids.abs().max() < 10
     assert fit.perplexity > 6
 
 
-def test_the_seed_alone_decides() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_seed_alone_decides(backend: Any) -> None:
     frames = blobs()
     torch.manual_seed(1)
-    first = fit_codebook(frames, 8, seed=2**40 + 5)
+    first = fit_codebook(frames, 8, seed=2**40 + 5, backend=backend)
     torch.manual_seed(2)
-    assert torch.equal(fit_codebook(frames, 8, seed=2**40 + 5).centroids, first.centroids)
-    assert not torch.equal(fit_codebook(frames, 8, seed=6).centroids, first.centroids)
+    again = fit_codebook(frames, 8, seed=2**40 + 5, backend=backend)
+    assert torch.equal(again.centroids, first.centroids)
+    other = fit_codebook(frames, 8, seed=6, backend=backend)
+    assert not torch.equal(other.centroids, first.centroids)
 
 
 def test_frames_may_carry_a_gradient_and_any_layout() -> None:
@@ -174,12 +204,23 @@ def test_bad_frames_are_refused() -> None:
             fit_codebook(frames, 4, seed=0)
     with pytest.raises(ValueError, match=r"initial: found shape \(3, 4\), expected \(4, 4\)"):
         fit_codebook(blobs(20), 4, seed=0, initial=torch.zeros(3, 4))
+    other: Any = "sklearn"
+    with pytest.raises(ValueError, match="backend: found 'sklearn', allowed: 'faiss', 'torch'"):
+        fit_codebook(blobs(20), 4, seed=0, backend=other)
 
 
-def test_missing_faiss_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_faiss_is_named_and_torch_does_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(ImportError, match="pip install faiss-cpu"):
         fit_codebook(blobs(20), 4, seed=0)
+    assert fit_codebook(blobs(20), 4, seed=0, backend="torch").centroids.shape == (4, 4)
+
+
+def test_both_backends_start_alike_and_end_alike() -> None:
+    frames = blobs(3000, 8, 16, distance=4.0)
+    faiss, torchs = (fit_codebook(frames, 8, seed=0, backend=name) for name in BACKENDS)
+    torch.testing.assert_close(faiss.centroids, torchs.centroids, atol=1e-4, rtol=1e-4)
+    assert faiss.inertia == pytest.approx(torchs.inertia, rel=1e-5)
 
 
 def test_perplexity() -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every loss against NumPy, value and gradient, and where the gradient goes."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch
 from voxadapt.adapters.losses import (
     local_attribute_loss,
     mask_prediction_loss,
+    reconstruction_loss,
     self_distillation_loss,
     teacher_distribution,
 )
@@ -36,12 +39,14 @@ def check(loss: torch.Tensor, expected: np.ndarray, student: torch.Tensor, slope
     np.testing.assert_allclose(doubles(student.grad), slope, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("beta", [1.0, 0.25])
-def test_mask_prediction(beta: float) -> None:
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+@pytest.mark.parametrize("objective", [mask_prediction_loss, reconstruction_loss])
+def test_regression(objective: Callable[..., torch.Tensor], beta: float) -> None:
     predictions, teacher = random(N, D, seed=0), random(N, D, seed=1)
-    frames = doubles(teacher)
-    variance = frames.var(axis=-1, keepdims=True)
-    targets = (frames - frames.mean(axis=-1, keepdims=True)) / np.sqrt(variance + 1e-5)
+    targets = doubles(teacher)
+    if objective is mask_prediction_loss:
+        variance = targets.var(axis=-1, keepdims=True)
+        targets = (targets - targets.mean(axis=-1, keepdims=True)) / np.sqrt(variance + 1e-5)
     distance = doubles(predictions) - targets
     square, straight = 0.5 * distance**2 / beta, np.abs(distance) - 0.5 * beta
     near = np.abs(distance) < beta
@@ -49,7 +54,7 @@ def test_mask_prediction(beta: float) -> None:
     assert not near.all()
     expected = np.where(near, square, straight).mean(axis=-1)
     slope = np.where(near, distance / beta, np.sign(distance)) / D
-    check(mask_prediction_loss(predictions, teacher, beta), expected, predictions, slope)
+    check(objective(predictions, teacher, beta), expected, predictions, slope)
     assert teacher.grad is None
 
 
@@ -90,6 +95,7 @@ def test_half_precision_is_computed_in_single() -> None:
     def losses(student: torch.Tensor, teacher: torch.Tensor) -> list[torch.Tensor]:
         return [
             mask_prediction_loss(student, teacher),
+            reconstruction_loss(student, teacher),
             self_distillation_loss(student, teacher_distribution(teacher, center, 0.05), 0.1),
             local_attribute_loss(student, ids),
         ]
@@ -104,6 +110,7 @@ def test_half_precision_is_computed_in_single() -> None:
 def test_no_frames_give_no_losses() -> None:
     frames, logits = torch.zeros(0, D), torch.zeros(0, K)
     assert mask_prediction_loss(frames, frames).shape == (0,)
+    assert reconstruction_loss(frames, frames).shape == (0,)
     assert local_attribute_loss(logits, torch.zeros(0, dtype=torch.int64)).shape == (0,)
     loss = self_distillation_loss(logits, teacher_distribution(logits, torch.zeros(K), 0.05), 0.1)
     assert loss.sum() == 0

@@ -99,6 +99,16 @@ def test_every_sign_stops_the_run(name: str, value: float) -> None:
         check_collapse({**HEALTHY, name: value}, CollapseThresholds())
 
 
+def test_each_monitor_has_its_own_threshold() -> None:
+    limits = CollapseThresholds(std=1.0, effective_rank=2.0, perplexity=3.0, sharpness=4.0)
+    assert limits.limit("teacher_std") == 1.0
+    assert limits.limit("student_effective_rank") == 2.0
+    assert limits.limit("attribute_perplexity") == 3.0
+    assert limits.limit("target_sharpness") == 4.0
+    assert limits.limit("target_entropy") is None
+    assert limits.limit("std") is None
+
+
 def test_all_signs_are_named_with_their_own_limits() -> None:
     limits = CollapseThresholds(std=0.7, effective_rank=35.0, perplexity=55.0)
     with pytest.raises(CollapseError) as caught:

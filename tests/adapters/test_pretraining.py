@@ -11,14 +11,22 @@ from voxadapt.adapters import AdapterPretrainer, ObjectivesConfig, WAPTransforme
 from voxadapt.adapters.pretraining import PretrainingSums, Prototypes, clusterable, mean_over_time
 
 LENGTHS = [9, 14, 1, 6]
-OBJECTIVES = ObjectivesConfig(prototypes=6, attributes=5)
-NAMES = ["mask_prediction", "frame_distillation", "utterance_distillation", "local_attributes"]
+OBJECTIVES = ObjectivesConfig(reconstruction=1.0, prototypes=6, attributes=5)
+NAMES = [
+    "mask_prediction",
+    "frame_distillation",
+    "utterance_distillation",
+    "local_attributes",
+    "reconstruction",
+]
+VECTORS = ["frame_logits", "utterance_logits", "frame_targets", "utterance_targets"]
 # Which part of the module serves which objective alone.
 HEADS = {
     "mask_prediction": "predictor",
     "frame_distillation": "student.frame_prototypes",
     "utterance_distillation": "student.utterance_prototypes",
     "local_attributes": "attribute_classifier",
+    "reconstruction": "reconstructor",
 }
 
 
@@ -69,6 +77,11 @@ def layer_norm(values: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / np.sqrt(values.var() + 1e-5)
 
 
+def smooth_l1(difference: np.ndarray) -> float:
+    distance = np.abs(difference)
+    return np.where(distance < 1, 0.5 * distance**2, distance - 0.5).mean()
+
+
 def cross_entropy(student: np.ndarray, teacher: np.ndarray, center: np.ndarray) -> float:
     targets = softmax((teacher - center) / OBJECTIVES.teacher_temperature)
     return -(targets * np.log(softmax(student / OBJECTIVES.student_temperature))).sum()
@@ -81,7 +94,7 @@ def sums_by_hand(pretrainer: AdapterPretrainer, batch: tuple[torch.Tensor, ...])
     from_teacher = bool(pretrainer.attributes_from_teacher)
     frame_center = pretrainer.frame_center.numpy()
     sums = dict.fromkeys([*NAMES, "target_entropy"], 0.0)
-    vectors = {"frame_logits": 0.0, "utterance_logits": 0.0, "frame_targets": 0.0}
+    vectors = dict.fromkeys(VECTORS, 0.0)
     ids = []
 
     def numpy(module: nn.Module, frames: torch.Tensor) -> np.ndarray:
@@ -100,9 +113,11 @@ def sums_by_hand(pretrainer: AdapterPretrainer, batch: tuple[torch.Tensor, ...])
             distances = np.square(codebook.centroids.double().numpy() - clustered).sum(axis=1)
             ids.append(int(distances.argmin()))
             if span_mask[0, frame]:
-                error = np.abs(numpy(pretrainer.predictor, seen[frame]) - target)
-                smooth = np.where(error < 1, 0.5 * error**2, error - 0.5)
-                sums["mask_prediction"] += smooth.mean()
+                predicted = numpy(pretrainer.predictor, seen[frame])
+                sums["mask_prediction"] += smooth_l1(predicted - target)
+                rebuilt = numpy(pretrainer.reconstructor, seen[frame])
+                hidden_frame = standardized[frame].double().numpy()
+                sums["reconstruction"] += smooth_l1(rebuilt - hidden_frame)
                 logits = numpy(pretrainer.attribute_classifier, seen[frame])
                 sums["local_attributes"] -= np.log(softmax(logits)[ids[-1]])
             logits = numpy(teacher.frame_prototypes, whole[frame])
@@ -115,6 +130,8 @@ def sums_by_hand(pretrainer: AdapterPretrainer, batch: tuple[torch.Tensor, ...])
             )
         logits = numpy(teacher.utterance_prototypes, whole.mean(dim=0))
         vectors["utterance_logits"] += logits
+        center = pretrainer.utterance_center.numpy()
+        vectors["utterance_targets"] += softmax((logits - center) / OBJECTIVES.teacher_temperature)
         sums["utterance_distillation"] += cross_entropy(
             numpy(student.utterance_prototypes, seen.mean(dim=0)),
             logits,
@@ -134,7 +151,7 @@ def test_sums_against_a_loop_over_frames(
     assert sorted(sums.losses) == sorted(NAMES)
     for name in NAMES:
         assert sums.losses[name].item() == pytest.approx(expected[name], rel=1e-4)
-    for name in ("frame_logits", "utterance_logits", "frame_targets", "target_entropy"):
+    for name in (*VECTORS, "target_entropy"):
         values = getattr(sums, name).detach().numpy()
         np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-4)
     assert sums.attribute_ids.tolist() == expected["attribute_ids"]
@@ -202,7 +219,7 @@ def test_parts_of_a_batch_add_up(make_pretrainer: Callable, batch: tuple) -> Non
         assert value.item() == pytest.approx(
             sum(part.losses[name].item() for part in parts), rel=1e-4
         )
-    for name in ("frame_logits", "utterance_logits", "frame_targets", "target_entropy"):
+    for name in (*VECTORS, "target_entropy"):
         total = sum(getattr(part, name) for part in parts)
         torch.testing.assert_close(getattr(whole, name), total, atol=1e-4, rtol=1e-4)
     for name in ("student_frames", "teacher_frames", "attribute_ids"):
@@ -399,8 +416,9 @@ def test_weights_are_those_of_the_config() -> None:
         frame_distillation=2.0,
         utterance_distillation=3.0,
         local_attributes=0.0,
+        reconstruction=4.0,
     )
-    assert objectives.weights() == dict(zip(NAMES, [1.0, 2.0, 3.0, 0.0], strict=True))
+    assert objectives.weights() == dict(zip(NAMES, [1.0, 2.0, 3.0, 0.0, 4.0], strict=True))
 
 
 @pytest.mark.parametrize(
@@ -437,3 +455,26 @@ def test_hidden_features_stand_at_the_mean_for_the_student_only(
     torch.testing.assert_close(sums.teacher_frames, teacher[~padding_mask])
     whole = pretrainer(frames, padding_mask, span_mask, weights, torch.zeros_like(feature_mask))
     assert_same_sums(whole, pretrainer(*batch), 0.0)
+
+
+def test_disturbed_frames_are_for_the_student_only(make_pretrainer: Callable, batch: tuple) -> None:
+    frames, padding_mask, span_mask, _ = batch
+    disturbed = frames + torch.randn(frames.shape, generator=torch.Generator().manual_seed(1))
+    pretrainer = make_pretrainer()
+    sums = pretrainer(*batch, student_frames=disturbed)
+    same = pretrainer(*batch)
+    student = pretrainer.student.adapter(disturbed, padding_mask, span_mask)
+    torch.testing.assert_close(sums.student_frames, student[~padding_mask])
+    for name in ("teacher_frames", "attribute_ids", "frame_targets", "utterance_logits"):
+        torch.testing.assert_close(getattr(sums, name), getattr(same, name))
+    assert all(sums.losses[name] != same.losses[name] for name in NAMES)
+    assert_same_sums(pretrainer(*batch, student_frames=frames), same, 0.0)
+
+    feature_mask = torch.ones(4, 10, dtype=torch.bool)
+    hidden = [
+        pretrainer(*batch, feature_mask, student_frames=seen).student_frames
+        for seen in (frames, disturbed)
+    ]
+    torch.testing.assert_close(*hidden)
+    with pytest.raises(ValueError, match=r"student_frames: found shape \[4, 13, 10\].*\[4, 14, 10"):
+        pretrainer(*batch, student_frames=disturbed[:, 1:])

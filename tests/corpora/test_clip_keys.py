@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from voxadapt.recipes.corpora import clip_keys as module
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpora.clip_keys import clip_keys, clip_seconds
+from voxadapt.recipes.corpora.clip_keys import clip_keys, clip_seconds, map_in_threads
 
 
 @pytest.fixture
@@ -54,6 +55,24 @@ def test_segments_have_their_own_keys(wav):
 def test_unreadable_file_has_no_key(wav, tmp_path):
     clips = [Clip(id="gone", path=tmp_path / "gone.wav"), Clip(id="a", path=wav)]
     assert clip_keys(clips) == [None, key_of(wav)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 6, 8])
+def test_threads_keep_the_order_and_are_told_of_a_part_at_a_time(monkeypatch, count):
+    monkeypatch.setattr(module, "_PART", 3)
+    asked = []
+
+    class Pool(module.ThreadPoolExecutor):
+        def map(self, function, items):
+            asked.append(len(items))
+            return super().map(function, items)
+
+    monkeypatch.setattr(module, "ThreadPoolExecutor", Pool)
+    assert list(map_in_threads(lambda number: number**2, range(count))) == [
+        number**2 for number in range(count)
+    ]
+    assert sum(asked) == count
+    assert max(asked, default=0) <= 3
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 
 from voxadapt.backbones.audio import read_audio
 from voxadapt.backbones.filterbank import FilterbankBackbone
-from voxadapt.recipes.corpora import feature_extraction
+from voxadapt.recipes.corpora import feature_cache, feature_extraction
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.feature_cache import extract_features, features_folder_of
@@ -127,6 +127,18 @@ def test_second_call_does_not_run_the_backbone(corpus, tmp_path):
     assert contents(tmp_path / "cache") == before
     for index in range(12):
         np.testing.assert_array_equal(second.frames(index), first.frames(11 - index))
+
+
+def test_lists_of_a_complete_cache_are_read_once(corpus, tmp_path, monkeypatch):
+    reads = []
+    read = feature_cache.read_places
+    monkeypatch.setattr(
+        feature_cache, "read_places", lambda folder: reads.append(folder) or read(folder)
+    )
+    for expected in (2, 1):  # before and after the extraction; then only before
+        extract(corpus, FakeBackbone(), tmp_path / "cache")
+        assert len(reads) == expected
+        reads.clear()
 
 
 def test_only_what_is_new_is_computed(corpus, tmp_path):

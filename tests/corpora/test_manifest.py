@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,31 @@ def test_relative_manifest_gives_absolute_paths(corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (clip,) = read_manifest("m.csv").clips
     assert os.path.isabs(clip.path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_large_manifest_takes_little_memory(tmp_path, suffix):
+    (tmp_path / "a.wav").touch()
+    names = ("id", "path", "start", "end", "label", "speaker", "split", "note")
+    rows = [
+        (f"clip-{n:06}", "a.wav", f"{n}.25", f"{n}.75", "happy", f"speaker-{n % 7}", "train", "x")
+        for n in range(5_000)
+    ]
+    if suffix == "csv":
+        lines = [",".join(values) for values in (names, *rows)]
+    else:
+        lines = [json.dumps(dict(zip(names, values, strict=True))) for values in rows]
+    path = tmp_path / f"corpus.{suffix}"
+    path.write_text("\n".join(lines))
+    tracemalloc.start()
+    clips = read_manifest(path).clips
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [clips[-1].id, clips[-1].columns] == ["clip-004999", {"note": "x"}]
+    assert clips[0].speaker is clips[7].speaker
+    assert clips[0].label is clips[1].label
+    assert kept < 5_000 * 700
+    assert peak < 5_000 * 1_300
 
 
 def test_class_folders(tmp_path):

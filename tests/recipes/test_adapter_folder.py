@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a finished pretraining run leaves."""
 
-import json
+import os
 import stat
 from collections.abc import Callable
 
@@ -11,7 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from voxadapt.adapters import WAPTransformer
+from voxadapt.recipes import adapter_folder
 from voxadapt.recipes.adapter_folder import save_adapter
+from voxadapt.recipes.command_line import UsageError
 from voxadapt.recipes.pretraining_state import PretrainingRun
 
 Make = Callable[..., PretrainingRun]
@@ -24,7 +26,6 @@ def test_the_branch_asked_for_is_saved_with_where_it_comes_from(
     run = make_run([50 * 1800, 50], export=branch, licence="cc-by-4.0")
     torch.nn.init.normal_(run.pretrainer.student.adapter.norm.weight)
     run.progress.step = 7
-    run.progress.log = [{"step": 0.0, "loss": 1.5}]
     folder = save_adapter(run)
     assert folder == run.out / "adapter"
     saved = WAPTransformer.from_pretrained(folder)
@@ -36,7 +37,6 @@ def test_the_branch_asked_for_is_saved_with_where_it_comes_from(
     assert extras["backbone_fingerprint"] == "f" * 64
     assert (extras["clips"], extras["steps"], extras["hours"]) == (2, 7, 0.5)
     assert extras["options"]["objectives"]["prototypes"] == 5
-    assert json.loads((run.out / "log.json").read_text()) == [{"step": 0.0, "loss": 1.5}]
 
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\n")
@@ -63,3 +63,48 @@ def test_without_attributes_there_is_no_codebook(make_run: Make) -> None:
     run = make_run(**{"objectives.local_attributes": 0.0})
     names = {file.name for file in save_adapter(run).iterdir()}
     assert names == {"config.json", "model.safetensors", "README.md"}
+
+
+class Killed(BaseException):
+    """As a process is: nothing after it runs, but what tidies up."""
+
+
+@pytest.mark.parametrize("function", ["save_pretrained", "model_card", "fsync"])
+def test_a_folder_is_whole_or_not_there(
+    function: str, make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        assert not (run.out / "adapter").exists()
+        raise Killed
+
+    run = make_run()
+    owner = {"save_pretrained": WAPTransformer, "model_card": adapter_folder, "fsync": os}[function]
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, function, interrupt)
+        with pytest.raises(Killed):
+            save_adapter(run)
+    assert list(run.out.iterdir()) == []
+    WAPTransformer.from_pretrained(save_adapter(run))
+
+
+def test_a_full_disk_keeps_the_old_adapter_and_says_what_to_do(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    before = {path.name: path.read_bytes() for path in save_adapter(run).iterdir()}
+    torch.nn.init.normal_(run.pretrainer.teacher.adapter.norm.weight)
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WAPTransformer, "save_pretrained", refuse)
+        with pytest.raises(
+            UsageError, match=r"adapter: cannot be written .*No space left.*--resume"
+        ):
+            save_adapter(run)
+    folder = run.out / "adapter"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    save_adapter(run)
+    assert (folder / "model.safetensors").read_bytes() != before["model.safetensors"]
+    assert [path.name for path in run.out.iterdir()] == ["adapter"]

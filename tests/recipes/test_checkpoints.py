@@ -53,6 +53,17 @@ def test_a_full_disk_keeps_the_last_one(
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_FILE]
 
 
+def test_a_full_disk_at_the_first_checkpoint_says_that_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = torch.save
+    monkeypatch.setattr(torch, "save", lambda state, file: save(state, FullDisk(file, 0)))
+    with pytest.raises(UsageError, match=r"No space left on device.*There was none before") as told:
+        save_checkpoint(tmp_path, {"step": 2})
+    assert f"make room in {tmp_path}" in str(told.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_disk_that_fails_at_the_end_keeps_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

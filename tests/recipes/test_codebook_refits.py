@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from voxadapt.recipes import codebook_refits
-from voxadapt.recipes.codebook_refits import refit_codebook, sample_frames
+from voxadapt.recipes.codebook_refits import choose_backend, refit_codebook, sample_frames
 from voxadapt.recipes.command_line import UsageError
-from voxadapt.recipes.pretraining_state import PretrainingRun
+from voxadapt.recipes.pretraining_state import NotFiniteError, PretrainingRun
 
 Make = Callable[..., PretrainingRun]
 
@@ -25,6 +25,7 @@ def test_fits_come_at_their_shares_of_the_run(make_run: Make) -> None:
     entries = run.progress.log
     assert ["codebook_kept_ids" in entry for entry in entries] == [False, False, True]
     assert all(1 <= entry["codebook_perplexity"] <= 4 for entry in entries)
+    assert [entry["codebook_reseeded"] for entry in entries] == [0.0, 0.0, 0.0]
 
 
 def test_the_first_fit_is_on_input_frames_and_the_others_on_the_teachers(make_run: Make) -> None:
@@ -96,6 +97,48 @@ def test_a_refit_starts_from_the_last_centroids_of_its_kind(
     assert torch.equal(starts[2], last)
 
 
+def test_kept_ids_are_counted_between_the_last_codebook_and_the_new_one(make_run: Make) -> None:
+    run = make_run([30, 20, 40])
+    for share in (0.0, 0.4):
+        refit_codebook(run, share)
+    with torch.no_grad():
+        for parameter in run.pretrainer.teacher.adapter.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    before = run.pretrainer.teacher_codebook.centroids.clone()
+    frames = sample_of(run, fits=2)
+    refit_codebook(run, 0.7)
+    after = run.pretrainer.teacher_codebook.centroids
+    ids = [torch.cdist(frames, centroids).argmin(dim=1) for centroids in (before, after)]
+    kept = run.progress.log[-1]["codebook_kept_ids"]
+    assert kept == pytest.approx(float((ids[0] == ids[1]).float().mean()))
+    assert 0.25 < kept < 1.0
+
+
+@pytest.mark.parametrize("backend", ["faiss", "torch"])
+def test_the_backend_that_was_asked_for_fits(
+    backend: str, make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    fit = codebook_refits.fit_codebook
+
+    def spy(*arguments: object, **options: object) -> object:
+        asked.append(options["backend"])
+        return fit(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(codebook_refits, "fit_codebook", spy)
+    refit_codebook(make_run(**{"codebook.backend": backend}), 0.0)
+    assert asked == [backend]
+
+
+def test_auto_is_torch_on_a_gpu_and_with_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    for onednn, expected in ((True, "torch"), (False, "faiss")):
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda found=onednn: found)
+        assert choose_backend("auto", cpu) == expected
+        assert choose_backend("auto", gpu) == "torch"
+        assert choose_backend("faiss", gpu) == "faiss"
+
+
 def test_without_the_objective_nothing_is_fitted(make_run: Make) -> None:
     run = make_run(**{"objectives.local_attributes": 0.0})
     refit_codebook(run, 0.0)
@@ -107,3 +150,11 @@ def test_too_little_audio_says_what_to_change(make_run: Make) -> None:
     run = make_run([2, 3], **{"objectives.attributes": 8})
     with pytest.raises(UsageError, match=r"attributes: found 8, but there are 5 frames"):
         refit_codebook(run, 0.0)
+
+
+def test_frames_that_are_not_finite_stop_the_fit_and_name_the_clip(make_run: Make) -> None:
+    run = make_run()
+    run.corpus.store.frames(3)[2, 1] = float("inf")
+    with pytest.raises(NotFiniteError, match=r"at step 0, in clips \['clip-3'\], whose own frames"):
+        refit_codebook(run, 0.0)
+    assert run.progress.fits == 0

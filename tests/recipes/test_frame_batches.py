@@ -2,17 +2,24 @@
 """Cached frames become padded batches, dealt out over processes and passes."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from voxadapt.backbones import load_backbone
+from voxadapt.recipes import frame_batches
+from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.online_frames import OnlineFrames
+from voxadapt.recipes.corpora.waveform_augment import WaveformAugmentation
 from voxadapt.recipes.frame_batches import (
     corpus_statistics,
     cut_evenly,
     load_batch,
     load_shares,
+    read_ahead,
 )
 
 CPU = torch.device("cpu")
@@ -96,3 +103,63 @@ def test_statistics_of_a_large_corpus_are_those_of_a_seeded_sample(
     assert len(read) == 5
     assert torch.equal(mean, corpus_statistics(store, range(20), seed=3, max_frames=45)[0])
     assert not torch.equal(mean, corpus_statistics(store, range(20), seed=4, max_frames=45)[0])
+
+
+@pytest.fixture
+def online(corpus_rows: list[dict[str, str]], tmp_path: Path) -> OnlineFrames:
+    """Frames of nine clips computed on the spot, noisy for the student; the third is missing."""
+    clips = [Clip(id=row["id"], path=Path(row["path"])) for row in corpus_rows[:9]]
+    clips[2].path = tmp_path / "missing.wav"
+    return OnlineFrames(
+        clips,
+        [8_000] * 9,
+        load_backbone("fbank"),
+        device=CPU,
+        seed=0,
+        augmentation=WaveformAugmentation(gain_db=[6, 6]),
+        on_bad_audio="skip",
+        listing=tmp_path / "bad_audio.jsonl",
+    )
+
+
+def test_frames_computed_on_the_spot_come_as_cached_ones_do(online: OnlineFrames) -> None:
+    clean = load_batch(online, [0, 1], device=CPU)
+    assert clean.student_frames is None
+    loud = load_batch(online, [0, 2, 1], device=CPU, epoch=0)
+    assert loud.indices == [0, 2, 1]
+    assert torch.equal(loud.frames[[0, 2]], clean.frames)
+    assert loud.student_frames is not None
+    assert (loud.student_frames[0] > loud.frames[0]).any()
+    assert loud.clip_weights.tolist() == [1, 0, 1]  # what cannot be read counts for nothing
+    assert load_batch(online, [0], device=CPU, is_filler=True).clip_weights.tolist() == [0]
+    (part,) = load_shares(online, [3, 4, 5], rank=1, world=2, passes=1, device=CPU, epoch=0)
+    assert part.indices == [4]
+    assert part.student_frames is not None
+
+
+def test_a_process_reads_its_share_of_a_few_steps_ahead(
+    online: OnlineFrames, make_store: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[list[int], int | None]] = []
+    monkeypatch.setattr(online, "read_ahead", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(frame_batches, "STEPS_AHEAD", 1)
+    batches = [[8], [0, 1, 3], [4], [5, 6]]
+    for rank in (0, 1):
+        read_ahead(online, batches, 1, rank=rank, world=2, epoch=7)
+    assert asked == [([0, 3], 7), ([4], 7), ([1], 7), ([4], 7)]
+    read_ahead(make_store([3, 4]), [[0], [1]], 0, rank=0, world=1, epoch=0)
+
+
+def test_statistics_of_frames_computed_for_them_are_of_fewer(
+    online: OnlineFrames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    frames = online.frames
+    monkeypatch.setattr(online, "frames", lambda index: (read.append(index), frames(index))[1])
+    corpus_statistics(online, [0, 1, 3, 4], seed=0)
+    assert sorted(read) == [0, 1, 3, 4]
+    read.clear()
+    monkeypatch.setattr(frame_batches, "ONLINE_STATISTICS_FRAMES", 20)
+    mean, _ = corpus_statistics(online, [0, 1, 3, 4], seed=0)
+    assert len(read) < 3
+    assert mean.isfinite().all()

@@ -2,6 +2,7 @@
 """One step of pretraining: what it learns from, and that passes and fillers change nothing."""
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,9 @@ import torch
 
 from voxadapt.adapters import CollapseError
 from voxadapt.adapters.schedules import cosine, one_cycle
-from voxadapt.recipes.command_line import UsageError
-from voxadapt.recipes.frame_batches import load_batch
-from voxadapt.recipes.pretraining_state import PretrainingRun
+from voxadapt.recipes import pretraining_step
+from voxadapt.recipes.frame_batches import load_batch, load_shares
+from voxadapt.recipes.pretraining_state import NotFiniteError, PretrainingRun
 from voxadapt.recipes.pretraining_step import (
     COUNTED_OVER,
     count_globally,
@@ -213,6 +214,20 @@ def test_each_objective_can_stand_alone(kept: str, make_run: Make) -> None:
     assert all(parameter.grad is not None for parameter in trained)
 
 
+@pytest.mark.parametrize("clips_to_judge", [len(CLIPS), len(CLIPS) + 1])
+def test_use_of_utterance_prototypes_is_judged_by_enough_clips(
+    clips_to_judge: int, make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretraining_step, "CLIPS_TO_JUDGE", clips_to_judge)
+    run = make_run()
+    train_step(run, CLIPS, 0.0)
+    entry = run.progress.log[-1]
+    if clips_to_judge > len(CLIPS):
+        assert "utterance_perplexity" not in entry
+    else:
+        assert 1.0 < entry["utterance_perplexity"] <= run.options.objectives.prototypes
+
+
 def test_only_every_so_many_steps_are_logged(make_run: Make) -> None:
     run = make_run(log_steps=3)
     for step in range(5):
@@ -224,17 +239,89 @@ def test_only_every_so_many_steps_are_logged(make_run: Make) -> None:
 def test_collapse_is_looked_for_once_the_run_is_under_way(make_run: Make) -> None:
     run = make_run(**{"collapse.effective_rank": 100.0})
     train_step(run, CLIPS, 0.0)
-    with pytest.raises(CollapseError, match="student_effective_rank is"):
+    with pytest.raises(CollapseError, match=r"at step 0, .* student_effective_rank is"):
         train_step(run, CLIPS, 0.5)
+
+
+def test_collapse_of_a_long_run_is_looked_for_after_a_hundred_steps(make_run: Make) -> None:
+    """2 % of a long run are many thousand steps, all of which would be lost."""
+    run = make_run(**{"collapse.effective_rank": 100.0})
+    run.progress.step = 99
+    train_step(run, CLIPS, 0.001)
+    run.progress.step = 100
+    with pytest.raises(CollapseError, match="at step 100, "):
+        train_step(run, CLIPS, 0.001)
 
 
 def test_frames_that_are_not_finite_stop_before_the_weights_are_touched(make_run: Make) -> None:
     run = make_run()
     run.corpus.store.frames(2)[0, 0] = np.nan
     before = copy.deepcopy(run.pretrainer.state_dict())
-    with pytest.raises(
-        UsageError, match=r"the loss is not finite .* on clips \['clip-0', 'clip-2'"
-    ):
+    run.progress.step = 7
+    # Of the batch, the clip at fault alone is named.
+    found = r"the loss is not finite .*at step 7, epoch 1, on clips \['clip-2'\], whose own"
+    with pytest.raises(NotFiniteError, match=f"{found}.* mend.* No checkpoint has been written"):
         train_step(run, CLIPS, 0.5)
     for name, tensor in run.pretrainer.state_dict().items():
         assert torch.equal(tensor, before[name])
+
+
+def test_a_loss_that_is_not_finite_on_good_frames_names_the_batch(make_run: Make) -> None:
+    run = make_run()
+    run.save()
+    with torch.no_grad():
+        run.pretrainer.predictor[0].weight[0, 0] = float("inf")
+    found = r"not finite \(mask_prediction, loss\) .* on clips \['clip-1', 'clip-3'\]"
+    with pytest.raises(NotFiniteError, match=f"{found}.*last good checkpoint, of step 0,.*lower"):
+        train_step(run, [1, 3], 0.5)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_touched(
+    value: float, make_run: Make
+) -> None:
+    """Though the loss is finite: clipped to its norm, the gradient would make all weights NaN."""
+    run = make_run()
+    before = copy.deepcopy(run.pretrainer.state_dict())
+    run.pretrainer.predictor[0].weight.register_hook(lambda grad: grad.fill_(value))
+    with pytest.raises(NotFiniteError, match=r"the gradient is not finite \(gradient_norm\)"):
+        train_step(run, CLIPS, 0.5)
+    for name, tensor in run.pretrainer.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert run.progress.log == []
+
+
+def test_a_clip_is_hidden_by_the_length_that_its_frames_have(make_run: Make) -> None:
+    """Planned lengths are those of the clips as they are; online, a speed changes them."""
+    run = make_run([14, 9])
+    part = load(run, [0, 1])
+    faster = dataclasses.replace(part, padding_mask=torch.arange(14) >= torch.tensor([[11], [6]]))
+    masks = draw_masks(run, faster)
+    assert masks[:, :11].any(dim=1).all()
+    assert not masks[faster.padding_mask].any()
+    other = make_run([11, 6])
+    assert torch.equal(masks[:, :11], draw_masks(other, load(other, [0, 1])))
+
+
+def test_the_student_sees_the_frames_that_are_meant_for_it(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+    run = make_run()
+    for name in ("student", "teacher"):
+        adapter = getattr(run.pretrainer, name).adapter
+        adapter.register_forward_pre_hook(
+            lambda _, arguments, name=name: seen.update({name: arguments[0].clone()})
+        )
+    asked = []
+
+    def disturb(*arguments: Any, **options: Any) -> Any:
+        asked.append(options["epoch"])
+        parts = load_shares(*arguments, **options)
+        return [dataclasses.replace(part, student_frames=part.frames + 1) for part in parts]
+
+    monkeypatch.setattr(pretraining_step, "load_shares", disturb)
+    run.progress.epoch = 3
+    train_step(run, CLIPS, 0.0)
+    assert asked == [3]
+    assert torch.equal(seen["student"], seen["teacher"] + 1)

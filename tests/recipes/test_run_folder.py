@@ -67,11 +67,16 @@ def test_a_run_is_continued_only_with_resume_and_its_own_options(begun: Path) ->
 def test_where_a_run_writes_and_where_it_stops_may_change(begun: Path) -> None:
     moved = {**CONFIG, "out": "b", "resume": True, "features": "c", "max_steps": 3, "max_epochs": 1}
     assert check_out(begun, "finetune", moved, resume=True) == begun
+    for before, now in (("c", "online"), ("online", "c")):
+        (difference,) = compare_configs({"features": before}, {"features": now})
+        assert difference == f"features was {before!r}, is {now!r}"
+    assert compare_configs({"features": "online"}, {"features": "online"}) == []
 
 
 def test_a_run_that_computed_nothing_may_be_started_again(tmp_path: Path) -> None:
     claim_out(tmp_path, "finetune", CONFIG)
     (tmp_path / "bad_audio.jsonl").write_text("")
+    (tmp_path / "audio_check.json").write_text("{}")
     (tmp_path / "checkpoint.pt.123.unfinished").write_text("")
     other = {**CONFIG, "seed": 1}
     assert check_out(tmp_path, "pretrain_adapter", other, resume=False) == tmp_path

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmark of codebook fits, on tiny sizes."""
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ["--frames-count", "400", "--features", "8", "--attributes", "4", "--repeats", "2"]
+TINY += ["--threads", "1"]
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    yield importlib.import_module("codebook")
+    del sys.modules["codebook"]
+
+
+def test_frames_are_layer_normalised_correlated_and_seeded(
+    benchmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "CHUNK", 300)
+    frames = benchmark.make_frames(1000, 16, seed=0)
+    assert frames.shape == (1000, 16)
+    torch.testing.assert_close(frames.mean(dim=1), torch.zeros(1000), atol=1e-5, rtol=0)
+    torch.testing.assert_close(frames.square().mean(dim=1), torch.ones(1000), atol=1e-2, rtol=0)
+    values = torch.linalg.eigvalsh(frames.T.cov())
+    assert values[-4:].sum() > 0.8 * values.sum()
+    assert torch.equal(benchmark.make_frames(1000, 16, seed=0), frames)
+    assert not torch.equal(benchmark.make_frames(1000, 16, seed=1), frames)
+
+
+def test_table_and_json(benchmark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "sub" / "results.json"
+    np.save(tmp_path / "frames.npy", benchmark.make_frames(300, 8, seed=1).half().numpy())
+    benchmark.main([*TINY, "--frames", str(tmp_path / "frames.npy"), "--out", str(out)])
+    printed = capsys.readouterr().out
+    results = json.loads(out.read_text())
+    assert results["setup"]["frames"] == [300, 8]
+    assert not results["setup"]["made_up"]
+    ways = [row["way"] for row in results["rows"]]
+    assert ways == ["ours, faiss", "ours, torch", benchmark.FAISS, benchmark.MINI_BATCH]
+    inertias = [row["inertia"] for row in results["rows"]]
+    assert max(inertias) < 1.3 * min(inertias)
+    assert all(len(row["rounds"]) == 2 for row in results["rows"])
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    assert len(lines) == 6
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[2].startswith("| ours, faiss |")
+
+
+def test_targets_are_judged_by_ratios(benchmark: Any) -> None:
+    rows = [
+        {"way": "ours, faiss", "seconds": 11.0, "inertia": 20.0},
+        {"way": "ours, torch", "seconds": 4.0, "inertia": 20.2},
+        {"way": benchmark.FAISS, "seconds": 10.0, "inertia": 20.0},
+        {"way": benchmark.MINI_BATCH, "seconds": 20.0, "inertia": 21.0},
+    ]
+    setup = {"frames": [1000, 8], "made_up": True, "attributes": 4, "threads": 1, "device": "cpu"}
+    setup |= {"torch": "2", "faiss-cpu": "1", "scikit-learn": "1", "repeats": 1, "load_before": 0.0}
+    lines = benchmark.table({"setup": setup, "rows": rows}).splitlines()
+    assert lines[4].split(" | ")[2:] == [
+        "1.100 (missed)",
+        "0.550 (missed)",
+        "20.000",
+        "1.000 (met) |",
+    ]
+    assert lines[5].split(" | ")[2:] == ["0.400 (met)", "0.200 (met)", "20.200", "1.010 (missed) |"]
+    assert lines[6].split(" | ")[2:] == ["1.000", "0.500", "20.000", "1.000 |"]
