@@ -41,11 +41,11 @@ class ObjectivesConfig:
         ValueError: A value is out of range, or every weight is 0.
     """
 
-    mask_prediction: float = 2.0
-    frame_distillation: float = 0.25
-    utterance_distillation: float = 0.25
-    local_attributes: float = 0.5
-    reconstruction: float = 0.0
+    mask_prediction: float = 0.1
+    frame_distillation: float = 0.01
+    utterance_distillation: float = 0.01
+    local_attributes: float = 0.05
+    reconstruction: float = 1.0
     prototypes: int = 128
     student_temperature: float = 0.1
     teacher_temperature: float = 0.05

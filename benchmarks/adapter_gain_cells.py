@@ -61,6 +61,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no-frame-distillation": ("--objectives.frame_distillation=0",),
     "no-utterance-distillation": ("--objectives.utterance_distillation=0",),
     "no-local-attributes": ("--objectives.local_attributes=0",),
+    "no-reconstruction": ("--objectives.reconstruction=0",),
     # The first fit clusters the input frames; without another one, attributes stay those of input.
     "input-attributes": ("--codebook.refit_at=[0.0]",),
     # The teacher is the student as it was one step before.

@@ -300,7 +300,7 @@ def test_each_variant_switches_off_what_it_names(parts: Namespace) -> None:
     objectives = ("mask_prediction", "frame_distillation", "utterance_distillation")
     expected: dict[str, dict[str, Any]] = {
         f"no-{name.replace('_', '-')}": {f"objectives.{name}": 0.0}
-        for name in (*objectives, "local_attributes")
+        for name in (*objectives, "local_attributes", "reconstruction")
     }
     expected["full"] = {}
     expected["no-self-distillation"] = {f"objectives.{name}": 0.0 for name in objectives[1:]}
