@@ -62,8 +62,11 @@ class FinetuneOptimizerOptions:
     """How the weights are trained.
 
     Args:
-        learning_rate: Peak of the one-cycle schedule, for pooler and linear layer.
-        adapter_factor: The adapter's learning rate as a share of it.
+        learning_rate: Peak of the one-cycle schedule, for the pooler.
+        adapter_factor: The adapter's learning rate as a share of it. Low, so that a few dozen
+            labelled clips do not undo what was pretrained; thousands bear a higher one.
+        linear_factor: The linear layer's. It starts from nothing and has few weights: with few
+            labels, and so few steps, it would otherwise still be half trained at the end.
         encoder_factor: That of the encoder's layers that train. Left out, 0.5 for LoRA, whose
             matrices are new, and 0.02 for opened layers, which a higher rate makes forget.
         layer_factor: That of the weights of `--layer weighted`. Above 1, because these few numbers
@@ -77,7 +80,8 @@ class FinetuneOptimizerOptions:
     """
 
     learning_rate: float = 1e-3
-    adapter_factor: float = 0.5
+    adapter_factor: float = 0.1
+    linear_factor: float = 5.0
     encoder_factor: float | None = None
     layer_factor: float = 10.0
     warmup: float = 0.2
@@ -89,7 +93,7 @@ class FinetuneOptimizerOptions:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "clip_norm"):
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
-        for name in ("adapter_factor", "layer_factor", "weight_decay"):
+        for name in ("adapter_factor", "linear_factor", "layer_factor", "weight_decay"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         factor = self.encoder_factor
         require(factor is None or factor >= 0, "encoder_factor", factor, "0 or more")

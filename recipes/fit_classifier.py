@@ -150,16 +150,17 @@ def fit(
         losses = []
         for number, batch in enumerate(batches):
             share = (state.epoch + number / len(batches)) / options.epochs
+            cycle = one_cycle(share, warmup=options.optimizer.warmup)
             rows = [int(train[row]) for row in batch]
             losses.append(
-                train_step(wrapped, optimizer, rows, data, options, seed, state, share, accelerator)
+                train_step(wrapped, optimizer, rows, data, options, seed, state, cycle, accelerator)
             )
             state.step += 1
             update_average(averaged, model, average_decay(state.step, options.optimizer.averaging))
         entry = {
             "train_loss": float(np.average(losses, weights=[len(batch) for batch in batches])),
             **validate(averaged, data, valid, accelerator, budget),
-            "learning_rate": optimizer.param_groups[-1]["lr"],
+            "learning_rate": options.optimizer.learning_rate * cycle,
             **layer_weights(averaged),
         }
         accelerator.log(entry, step=state.epoch)
@@ -190,8 +191,8 @@ def build_optimizer(model: FrameClassifier, options: FinetuneOptions) -> torch.o
         (settings.adapter_factor, [model.adapter]),
         (encoder_factor(options), [model.tuned_layers]),
         (settings.layer_factor, [model.layer_mix]),
-        # Last, because its learning rate is the one that is logged.
-        (1.0, [model.pooler, model.linear]),
+        (1.0, [model.pooler]),
+        (settings.linear_factor, [model.linear]),
     ]
     for factor, parts in factors:
         modules = [part for part in parts if part is not None]
@@ -221,13 +222,16 @@ def train_step(
     options: FinetuneOptions,
     seed: int,
     state: FitState,
-    share: float,
+    cycle: float,
     accelerator: Accelerator,
 ) -> float:
-    """One optimiser step over a global batch of clips; returns its mean loss."""
+    """One optimiser step over a global batch of clips, at a share of the peak learning rates.
+
+    Returns:
+        The mean loss over the batch.
+    """
     settings = options.optimizer
     for group in optimizer.param_groups:
-        cycle = one_cycle(share, warmup=settings.warmup)
         group["lr"] = settings.learning_rate * group["factor"] * cycle
     # Dropout as a function of the step: a resumed run draws the same numbers.
     torch.manual_seed(stable_seed(seed, "dropout", state.step, accelerator.process_index))
