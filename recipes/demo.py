@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     print(f"one clip     {out / 'corpus' / clip.id}")
     print(f"  is {clip.label}, heard as {prediction.label}: {probabilities(prediction)}")
     print(f"report       {out / 'finetune' / 'report.html'}")
+    print(f"pretraining  {out / 'pretrain' / 'report.html'}")
     print(f"model        {out / 'finetune' / 'model'}")
     print(
         f"try          .venv/bin/voxadapt predict {out / 'finetune'} {out / 'corpus'} --format csv"

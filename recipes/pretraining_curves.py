@@ -90,8 +90,7 @@ def health_curves(
             log,
             "Prototypes in use by whole clips",
             ["utterance_perplexity"],
-            "The same for the clips of a batch, where it has at least 16; it cannot be above their "
-            "number.",
+            "The same for the clips of a batch, where it has at least 16 of them.",
             level=_stop(thresholds.perplexity),
         ),
         _chart(

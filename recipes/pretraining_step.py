@@ -31,7 +31,7 @@ COUNTED_OVER = {
 # the teacher is still the random start.
 COLLAPSE_AFTER = 0.02
 COLLAPSE_AFTER_STEPS = 100
-# With fewer clips in a batch, their number alone keeps the use of utterance prototypes low.
+# With fewer clips in a batch, their number alone can keep the use of utterance prototypes low.
 CLIPS_TO_JUDGE = 16
 
 
