@@ -56,7 +56,11 @@ def test_what_trains_is_saved_and_scored_as_it_was(
         [json.loads(line) for line in Path(file).read_text().splitlines()]
         for file in ("run/predictions.jsonl", "score.predictions.jsonl")
     )
-    assert then == now
+    assert len(then) == len(now) > 0
+    for before, after in zip(then, now, strict=True):
+        # Of the encoder's layers, what one batch rounds another way shows in the last digit.
+        expected = before | {"probabilities": pytest.approx(before["probabilities"], abs=2e-6)}
+        assert after == expected
     model = SpeechClassifier.from_pretrained("run")
     prediction = model.predict(corpus.with_name(f"{then[0]['id']}.wav"))
     # The cache holds half precision.

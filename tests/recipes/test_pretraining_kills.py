@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A killed pretraining, resumed, is bit for bit the run that was not killed."""
 
-import multiprocessing
-import os
 import random
 import runpy
 import signal
@@ -35,8 +33,6 @@ MOMENTS = [
 ]
 ADAPTER_FILES = {"README.md", "codebook.safetensors", "config.json", "model.safetensors"}
 Run = Callable[..., Any]
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a copy of this process")
 
 
 @pytest.fixture
@@ -92,26 +88,18 @@ def assert_nothing_is_torn(out: Path, whole: Path) -> None:
             assert (out / "adapter" / name).read_bytes() == (whole / "adapter" / name).read_bytes()
 
 
-def kill_at(moment: str, number: int, run_cli: Run, *arguments: str) -> None:
-    """Run in a copy of this process that kills itself at the moment."""
-
-    def run() -> None:
-        runpy.run_path(str(SCRIPT))["arm"](moment, number)
-        run_cli("pretrain_adapter", *arguments)
-
-    process = multiprocessing.get_context("fork").Process(target=run)
-    process.start()
-    process.join(timeout=120)
-    assert process.exitcode == -signal.SIGKILL, f"{moment} did not come {number} times"
+def kill_at(moment: str, number: int, run_process: Run, *arguments: str) -> None:
+    """Run in a process of its own that kills itself at the moment."""
+    ran = run_process(SCRIPT, moment, number, *arguments)
+    assert ran.code == -signal.SIGKILL, f"{moment} did not come {number} times: {ran.err}"
 
 
 def test_all_moments_are_tried() -> None:
     assert list(runpy.run_path(str(SCRIPT))["MOMENTS"]) == MOMENTS
 
 
-@needs_fork
 def test_killed_while_a_checkpoint_a_codebook_and_the_adapter_are_made(
-    run_cli: Run, options: list[str], whole: Path
+    run_cli: Run, run_process: Run, options: list[str], whole: Path
 ) -> None:
     options = [*options, "--out=killed", "--resume"]
     for moment, number in (
@@ -119,7 +107,7 @@ def test_killed_while_a_checkpoint_a_codebook_and_the_adapter_are_made(
         ("in a fit", 1),  # of the teacher's frames: the first fit was before the last kill
         ("in the adapter's folder", 1),
     ):
-        kill_at(moment, number, run_cli, *options)
+        kill_at(moment, number, run_process, *options)
         assert_nothing_is_torn(Path("killed"), whole)
     ran = run_cli("pretrain_adapter", *options)
     assert ran.code == 0, ran.err
@@ -127,12 +115,13 @@ def test_killed_while_a_checkpoint_a_codebook_and_the_adapter_are_made(
 
 
 @pytest.mark.slow
-@needs_fork
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_any_moment(moment: str, run_cli: Run, options: list[str], whole: Path) -> None:
+def test_killed_at_any_moment(
+    moment: str, run_cli: Run, run_process: Run, options: list[str], whole: Path
+) -> None:
     options = [*options, "--out=killed", "--resume"]
     number = 1 if "adapter" in moment or moment == "before the report" else 2
-    kill_at(moment, number, run_cli, *options)
+    kill_at(moment, number, run_process, *options)
     assert_nothing_is_torn(Path("killed"), whole)
     ran = run_cli("pretrain_adapter", *options)
     assert ran.code == 0, ran.err
@@ -140,16 +129,15 @@ def test_killed_at_any_moment(moment: str, run_cli: Run, options: list[str], who
 
 
 @pytest.mark.slow
-@needs_fork
 @pytest.mark.parametrize("number", [1, 2])
 def test_killed_while_an_adapter_is_replaced(
-    number: int, run_cli: Run, options: list[str], whole: Path
+    number: int, run_cli: Run, run_process: Run, options: list[str], whole: Path
 ) -> None:
     """A finished run that is resumed writes its adapter again: the old one makes way."""
     options = [*options, "--out=killed", "--resume"]
     assert run_cli("pretrain_adapter", *options).code == 0
     moment = ("before the adapter's rename", "after the adapter's rename")[number - 1]
-    kill_at(moment, 1, run_cli, *options)
+    kill_at(moment, 1, run_process, *options)
     assert_nothing_is_torn(Path("killed"), whole)
     assert run_cli("pretrain_adapter", *options).code == 0
     assert_same_run(Path("killed"), whole)
