@@ -98,49 +98,47 @@ def test_all_moments_are_tried() -> None:
     assert list(runpy.run_path(str(SCRIPT))["MOMENTS"]) == MOMENTS
 
 
-def test_killed_while_a_checkpoint_a_codebook_and_the_adapter_are_made(
+@pytest.fixture
+def survives(
     run_cli: Run, run_process: Run, options: list[str], whole: Path
+) -> Callable[..., None]:
+    """Kill a run at moments, one after the other, resume it, and compare it with the whole one."""
+
+    def check(*kills: tuple[str, int], finished_before: bool = False) -> None:
+        arguments = [*options, "--out=killed", "--resume"]
+        if finished_before:
+            assert run_cli("pretrain_adapter", *arguments).code == 0
+        for moment, number in kills:
+            kill_at(moment, number, run_process, *arguments)
+            assert_nothing_is_torn(Path("killed"), whole)
+        ran = run_cli("pretrain_adapter", *arguments)
+        assert ran.code == 0, ran.err
+        assert_same_run(Path("killed"), whole)
+
+    return check
+
+
+def test_killed_while_a_checkpoint_a_codebook_and_the_adapter_are_made(
+    survives: Callable[..., None],
 ) -> None:
-    options = [*options, "--out=killed", "--resume"]
-    for moment, number in (
+    survives(
         ("in a checkpoint's write", 3),
         ("in a fit", 1),  # of the teacher's frames: the first fit was before the last kill
         ("in the adapter's folder", 1),
-    ):
-        kill_at(moment, number, run_process, *options)
-        assert_nothing_is_torn(Path("killed"), whole)
-    ran = run_cli("pretrain_adapter", *options)
-    assert ran.code == 0, ran.err
-    assert_same_run(Path("killed"), whole)
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_any_moment(
-    moment: str, run_cli: Run, run_process: Run, options: list[str], whole: Path
-) -> None:
-    options = [*options, "--out=killed", "--resume"]
-    number = 1 if "adapter" in moment or moment == "before the report" else 2
-    kill_at(moment, number, run_process, *options)
-    assert_nothing_is_torn(Path("killed"), whole)
-    ran = run_cli("pretrain_adapter", *options)
-    assert ran.code == 0, ran.err
-    assert_same_run(Path("killed"), whole)
+def test_killed_at_any_moment(moment: str, survives: Callable[..., None]) -> None:
+    survives((moment, 1 if "adapter" in moment or moment == "before the report" else 2))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [1, 2])
-def test_killed_while_an_adapter_is_replaced(
-    number: int, run_cli: Run, run_process: Run, options: list[str], whole: Path
-) -> None:
+@pytest.mark.parametrize("moment", ["before the adapter's rename", "after the adapter's rename"])
+def test_killed_while_an_adapter_is_replaced(moment: str, survives: Callable[..., None]) -> None:
     """A finished run that is resumed writes its adapter again: the old one makes way."""
-    options = [*options, "--out=killed", "--resume"]
-    assert run_cli("pretrain_adapter", *options).code == 0
-    moment = ("before the adapter's rename", "after the adapter's rename")[number - 1]
-    kill_at(moment, 1, run_process, *options)
-    assert_nothing_is_torn(Path("killed"), whole)
-    assert run_cli("pretrain_adapter", *options).code == 0
-    assert_same_run(Path("killed"), whole)
+    survives((moment, 1), finished_before=True)
 
 
 @pytest.mark.slow
