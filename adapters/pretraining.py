@@ -170,7 +170,7 @@ class Prototypes(nn.Module):
 
 
 class AdapterPretrainer(nn.Module):
-    """An adapter, its EMA teacher, and the three objectives between them.
+    """An adapter, its EMA teacher, and the objectives between them.
 
     The student sees frames with spans hidden, the teacher the whole utterance. The module computes
     sums of losses; the recipe divides them by global counts, adds them up by weight, and calls

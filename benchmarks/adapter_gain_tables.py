@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from adapter_gain_cells import FULL, PROTOCOLS, VARIANTS, Cell, baseline_of
+from measured import table_head, table_line
 
 SAMPLES = 10_000
 Results = Mapping[Cell, Mapping[str, Any]]
@@ -130,8 +131,8 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> str:
         header = ["labels", "adapter", "runs", "validation UA", "test UA", "test UA together"]
         header += ["compared with", "validation gain", "test gain", "95 % interval", "better in"]
         header += ["gain together"]
-        lines += ["", f"**{protocol}**", "", _line(header), "|" + "---|" * len(header)]
-        lines += [_line(_cells(row)) for row in found]
+        lines += ["", f"**{protocol}**", "", *table_head(header)]
+        lines += [table_line(_cells(row)) for row in found]
     return "\n".join(lines)
 
 
@@ -164,10 +165,6 @@ def _spread(value: Mapping[str, float]) -> str:
 def _gain(gain: Mapping[str, Any]) -> str:
     error = gain["standard_error"]
     return f"{100 * gain['mean']:+.1f}" + ("" if error is None else f" ± {100 * error:.1f}")
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _pair(cell: Cell) -> tuple[int, int]:

@@ -12,7 +12,6 @@ a `.npy` file.
 
 import argparse
 import importlib.metadata
-import json
 import os
 import statistics
 import time
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from measured import met, table_head, table_line, write_results
 from torch import Tensor
 from tqdm import tqdm
 
@@ -44,9 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     frames = read_frames(options)
     results = {"setup": describe_setup(options, frames), "rows": measure(frames, options)}
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(options.out, results)
     print(table(results))
 
 
@@ -194,8 +192,7 @@ def table(results: dict[str, Any]) -> str:
         f"{setup['faiss-cpu']}, scikit-learn {setup['scikit-learn']}; medians of "
         f"{setup['repeats']}; load before: {setup['load_before']:.1f}.",
         "",
-        f"| {' | '.join(heads)} |",
-        f"|{'---|' * len(heads)}",
+        *table_head(heads),
     ]
     for name, row in rows.items():
         ratios = [
@@ -208,13 +205,8 @@ def table(results: dict[str, Any]) -> str:
             f"{ratio:.3f}" + (f" ({met(good(ratio))})" if judged else "") for ratio, good in ratios
         ]
         cells = [name, f"{row['seconds']:.2f} s", *texts[:2], f"{row['inertia']:.3f}", texts[2]]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(table_line(cells))
     return "\n".join(lines)
-
-
-def met(is_met: bool) -> str:
-    """Say whether a target was met."""
-    return "met" if is_met else "missed"
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measured import met, table_head, table_line, write_results
 
 SECONDS_TARGET = 10.0
 MEGABYTES_TARGET = 300.0
@@ -48,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Other work on the machine can only add to the time.
         rows.append({"clips": clips, **min(rounds, key=lambda found: found["ready"])})
     results = {"setup": describe_setup(options), "rows": rows}
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(options.out, results)
     print(table(results))
 
 
@@ -186,8 +185,7 @@ def table(results: dict[str, Any]) -> str:
         f"torch {setup['torch']}, {setup['threads']} threads; the faster of {setup['repeats']} "
         f"starts; load: {setup['load_before']:.1f}.",
         "",
-        f"| {' | '.join(heads)} |",
-        f"|{'---|' * len(heads)}",
+        *table_head(heads),
     ]
     least = min(rows, key=lambda row: row["clips"])
     for row in rows:
@@ -201,13 +199,8 @@ def table(results: dict[str, Any]) -> str:
             f"{row['megabytes']:.0f} MB",
             f"{added:+.0f} MB ({met(added < MEGABYTES_TARGET)})",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(table_line(cells))
     return "\n".join(lines)
-
-
-def met(is_met: bool) -> str:
-    """Say whether a target was met."""
-    return "met" if is_met else "missed"
 
 
 if __name__ == "__main__":

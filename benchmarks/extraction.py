@@ -12,7 +12,6 @@ of several rounds are compared. Peers compute in float32, as their users do, exc
 
 import argparse
 import importlib.metadata
-import json
 import os
 import platform
 import random
@@ -27,6 +26,7 @@ from extraction_models import MODELS, make_model
 from extraction_peers import INSTALL, PEERS, SAMPLE_RATE, is_installed
 from extraction_rows import ROWS
 from extraction_tables import tables
+from measured import write_results
 from torch import Tensor
 
 from voxadapt.backbones import read_audio
@@ -63,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results["scores"] += measure_scores(model_name, model, names, labelled, device)
         results["rows"].sort(key=lambda row: list(ROWS).index(row["row"]))
         # After each model: a long run that is stopped keeps what it has measured.
-        if options.out:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write_results(options.out, results)
     print(tables(results))
 
 

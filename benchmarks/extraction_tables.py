@@ -5,6 +5,7 @@ from typing import Any
 
 from extraction_peers import INSTALL, PEERS
 from extraction_rows import PRECISIONS, ROWS
+from measured import table_head, table_line
 
 
 def tables(results: dict[str, Any]) -> str:
@@ -32,7 +33,7 @@ def _speeds(rows: list[dict[str, Any]]) -> list[str]:
     header = ["audio seconds per second", *(f"ours, {precision}" for precision in PRECISIONS)]
     header += [*peers, *(f"{peer}, autocast" for peer in cast)]
     header += [f"{precision} to the best (target)" for precision in PRECISIONS]
-    lines = _head(header)
+    lines = table_head(header)
     for row in rows:
         cells = [_title(row), *(f"{row[precision]['speed']:.4g}" for precision in PRECISIONS)]
         cells += [_number(row["peers"].get(peer)) for peer in peers]
@@ -40,7 +41,7 @@ def _speeds(rows: list[dict[str, Any]]) -> list[str]:
         for precision in PRECISIONS:
             result = row[precision]
             cells.append(_judged(result["ratio"], result["target"], result["met"]))
-        lines.append(_line(cells))
+        lines.append(table_line(cells))
     return lines
 
 
@@ -49,7 +50,7 @@ def _efficiency(rows: list[dict[str, Any]]) -> list[str]:
     for precision in PRECISIONS:
         header += [f"{precision} attained", f"{precision} matrix products"]
         header += [f"{precision} to torch.matmul (target)", f"{precision} to the fastest"]
-    lines = _head(header)
+    lines = table_head(header)
     for row in rows:
         cells = [_title(row), f"{row['flops_per_audio_second'] / 1e9:.3g}"]
         for precision in PRECISIONS:
@@ -59,26 +60,26 @@ def _efficiency(rows: list[dict[str, Any]]) -> list[str]:
             cells.append(", ".join(f"{way} {rate / 1e9:.0f}" for way, rate in rates))
             cells.append(_judged(result["share_of_torch_matmul"], result["target"], result["met"]))
             cells.append(f"{result['share']:.2f}")
-        lines.append(_line(cells))
+        lines.append(table_line(cells))
     return lines
 
 
 def _accuracy(rows: list[dict[str, Any]]) -> list[str]:
-    lines = _head(["relative error of features", "bf16 to fp32", "fp32 to transformers"])
+    lines = table_head(["relative error of features", "bf16 to fp32", "fp32 to transformers"])
     for row in rows:
         context = f", {row['context']}" if row["model"].startswith("whisper") else ""
         errors = [row["bf16_error"], row["fp32_error"]]
         texts = ["" if error is None else f"{error:.2g}" for error in errors]
-        lines.append(_line([row["model"] + context, *texts]))
+        lines.append(table_line([row["model"] + context, *texts]))
     return lines
 
 
 def _scores(rows: list[dict[str, Any]]) -> list[str]:
-    lines = _head(["URDU, UA of a linear head", "fp32", "bf16", "decisions changed"])
+    lines = table_head(["URDU, UA of a linear head", "fp32", "bf16", "decisions changed"])
     for row in rows:
         context = f", {row['context']}" if row["model"].startswith("whisper") else ""
         cells = [row["model"] + context, *(f"{100 * row[name]:.1f}" for name in PRECISIONS)]
-        lines.append(_line([*cells, f"{row['changed']} of {row['tested']}"]))
+        lines.append(table_line([*cells, f"{row['changed']} of {row['tested']}"]))
     return lines
 
 
@@ -96,11 +97,3 @@ def _judged(value: float | None, target: float | None, met: bool | None) -> str:
     if target is None:
         return f"{value:.2f}"
     return f"{value:.2f} (≥ {target:g}: {'met' if met else 'missed'})"
-
-
-def _head(cells: list[str]) -> list[str]:
-    return [_line(cells), _line(["---"] * len(cells)).replace(" ", "")]
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

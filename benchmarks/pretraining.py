@@ -12,7 +12,6 @@ measured in turns with the steps. The targets are judged against the rate of `to
 
 import argparse
 import importlib.metadata
-import json
 import os
 import platform
 import statistics
@@ -25,6 +24,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from measured import met, table_head, table_line, write_results
 from pretraining_run import FEATURES, make_corpus, make_run, step_flops
 from tqdm import tqdm
 
@@ -49,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         store = make_corpus(Path(folder), options.batches, options.batch_seconds, options.seed)
         for width in options.widths:
             results["rows"].append(measure(make_run(store, Path(folder), width, options), options))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(options.out, results)
     print(table(results))
 
 
@@ -237,8 +235,7 @@ def table(results: dict[str, Any]) -> str:
         f"{setup['batch_seconds']:g} s a step; medians of {setup['repeats']}; load before: "
         f"{setup['load_before']:.1f}.",
         "",
-        f"| {' | '.join(heads)} |",
-        f"|{'---|' * len(heads)}",
+        *table_head(heads),
     ]
     for row in results["rows"]:
         rates = ", ".join(f"{way} {rate / 1e9:.0f}" for way, rate in row["matrix_rates"].items())
@@ -252,13 +249,8 @@ def table(results: dict[str, Any]) -> str:
             f"{row['share_of_best']:.2f} ({row['best_matrix_way']})",
             f"{row['waiting']:.1%} ({met(row['waiting_met'])})",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(table_line(cells))
     return "\n".join(lines)
-
-
-def met(is_met: bool) -> str:
-    """Say whether a target was met."""
-    return "met" if is_met else "missed"
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class FinetuneOptimizerOptions:
     Args:
         learning_rate: Peak of the one-cycle schedule, for the pooler.
         adapter_factor: The adapter's learning rate as a share of it. Low, so that a few dozen
-            labelled clips do not undo what was pretrained; thousands bear a higher one.
+            labelled clips do not undo what was pretrained.
         linear_factor: The linear layer's. It starts from nothing and has few weights: with few
             labels, and so few steps, it would otherwise still be half trained at the end.
         encoder_factor: That of the encoder's layers that train. Left out, 0.5 for LoRA, whose

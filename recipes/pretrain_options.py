@@ -119,8 +119,8 @@ class PretrainOptions(CorpusOptions):
 
     The frozen backbone's frames are computed once and cached, or at every step. A student that sees
     them with spans hidden learns from its own moving average, the teacher, which sees them whole:
-    by predicting the teacher's frames, its distribution over prototypes, and k-means ids of its
-    frames.
+    by rebuilding the hidden frames, and by predicting the teacher's frames, its distribution over
+    prototypes, and k-means ids of its frames.
 
     Args:
         features: Folder of the feature cache; frames are computed once for each backbone and clip.

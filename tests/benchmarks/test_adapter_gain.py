@@ -2,13 +2,11 @@
 """The benchmark of pretraining: its parts, its pairs, what it runs and what it leaves alone."""
 
 import dataclasses
-import importlib
 import json
 import random
-import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +35,9 @@ PRETRAIN += " --collapse.sharpness=-1"
 
 
 @pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Namespace]:
+def parts(load_benchmark: Callable[..., Namespace]) -> Namespace:
     """The modules of the benchmark: `parts.cells` is `adapter_gain_cells`."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    modules = {part: importlib.import_module(f"adapter_gain_{part}") for part in PARTS}
-    yield Namespace(main=importlib.import_module("adapter_gain"), **modules)
-    for name in ("adapter_gain", *(f"adapter_gain_{part}" for part in PARTS)):
-        del sys.modules[name]
+    return load_benchmark("adapter_gain", PARTS)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark of codebook fits, on tiny sizes."""
 
-import importlib
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,8 @@ TINY += ["--threads", "1"]
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    yield importlib.import_module("codebook")
-    del sys.modules["codebook"]
+def benchmark(load_benchmark: Callable[..., Any]) -> Any:
+    return load_benchmark("codebook").main
 
 
 def test_frames_are_layer_normalised_correlated_and_seeded(

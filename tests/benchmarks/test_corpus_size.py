@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark of corpus sizes, and, in the slow tier, the bound on memory that it is about."""
 
-import importlib
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def corpus_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    yield importlib.import_module("corpus_size")
-    del sys.modules["corpus_size"]
+def corpus_size(load_benchmark: Callable[..., Any]) -> Any:
+    return load_benchmark("corpus_size").main
 
 
 def test_every_clip_is_in_the_cache(

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark of extraction: what it counts, compares and prints, on tiny models."""
 
-import importlib
 import json
-import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -20,13 +18,9 @@ PARTS = ("models", "rows", "peers", "timing", "measuring", "accuracy", "tables")
 
 
 @pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Namespace]:
+def parts(load_benchmark: Callable[..., Namespace]) -> Namespace:
     """The modules of the benchmark: `parts.models` is `extraction_models`."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    modules = {part: importlib.import_module(f"extraction_{part}") for part in PARTS}
-    yield Namespace(main=importlib.import_module("extraction"), **modules)
-    for name in ("extraction", *(f"extraction_{part}" for part in PARTS)):
-        del sys.modules[name]
+    return load_benchmark("extraction", PARTS)
 
 
 @pytest.fixture

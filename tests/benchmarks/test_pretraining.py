@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark of pretraining: what it counts, and that it prints, on tiny sizes."""
 
-import importlib
 import json
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -21,13 +19,9 @@ TINY += ["--threads", "1", "--matrix-size", "32"]
 
 
 @pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Namespace]:
+def parts(load_benchmark: Callable[..., Namespace]) -> Iterator[Namespace]:
     """The two modules of the benchmark."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    run = importlib.import_module("pretraining_run")
-    yield Namespace(main=importlib.import_module("pretraining"), run=run)
-    for name in ("pretraining", "pretraining_run"):
-        del sys.modules[name]
+    yield load_benchmark("pretraining", ["run"])
     forget_processes()
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from voxadapt.adapters import CollapseError
+from voxadapt.adapters.attributes import perplexity
 from voxadapt.adapters.schedules import cosine, one_cycle
 from voxadapt.recipes import pretraining_step
 from voxadapt.recipes.frame_batches import load_batch, load_shares
@@ -220,12 +221,18 @@ def test_use_of_utterance_prototypes_is_judged_by_enough_clips(
 ) -> None:
     monkeypatch.setattr(pretraining_step, "CLIPS_TO_JUDGE", clips_to_judge)
     run = make_run()
+    batch = load(run, CLIPS)
+    sums = run.pretrainer(
+        batch.frames, batch.padding_mask, draw_masks(run, batch), batch.clip_weights
+    )
     train_step(run, CLIPS, 0.0)
     entry = run.progress.log[-1]
     if clips_to_judge > len(CLIPS):
         assert "utterance_perplexity" not in entry
     else:
-        assert 1.0 < entry["utterance_perplexity"] <= run.options.objectives.prototypes
+        expected = perplexity(sums.utterance_targets)
+        assert entry["utterance_perplexity"] == pytest.approx(expected, rel=1e-4)
+        assert expected != pytest.approx(perplexity(sums.frame_targets), rel=1e-3)
 
 
 def test_only_every_so_many_steps_are_logged(make_run: Make) -> None:
