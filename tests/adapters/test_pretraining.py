@@ -171,6 +171,13 @@ def test_monitored_frames_are_the_real_ones(make_pretrainer: Callable, batch: tu
     assert not sums.teacher_frames.requires_grad
 
 
+def test_targets_are_of_the_clean_frames(make_pretrainer: Callable, batch: tuple) -> None:
+    """Disturbed where they are hidden, the student's frames show nowhere."""
+    pretrainer = make_pretrainer()
+    disturbed = batch[0] + batch[2].unsqueeze(-1)
+    assert_same_sums(pretrainer(*batch, student_frames=disturbed), pretrainer(*batch), 1e-6)
+
+
 def test_teacher_equals_the_student_at_the_start(make_adapter: Callable, batch: tuple) -> None:
     adapter = make_adapter()
     pretrainer = AdapterPretrainer(adapter, OBJECTIVES)

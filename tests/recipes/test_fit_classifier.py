@@ -253,6 +253,8 @@ def test_fit_leaves_the_chosen_weights_in_place_and_validates_every_epoch(
     assert state is not None
     assert (state.epoch, len(state.history)) == (3, 3)
     assert [entry["epoch"] for entry in state.history] == [0, 1, 2]
+    rates = [entry["learning_rate"] for entry in state.history]
+    assert make_options().optimizer.learning_rate >= rates[0] > rates[1] > rates[2] > 0
     assert state.step == 3 * 2  # 38 frames in batches of at most 25 padded ones
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, state.best_weights[name])
