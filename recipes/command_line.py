@@ -6,8 +6,10 @@ docstring. ``--config FILE.yaml`` sets fields by name, and what stands on the co
 it.
 """
 
+import argparse
 import dataclasses
 import difflib
+import io
 import logging
 import os
 import re
@@ -24,7 +26,7 @@ from jsonargparse import ActionYesNo, ArgumentParser
 from voxadapt.adapters.monitors import CollapseError
 from voxadapt.adapters.saving import AdapterFolderError
 from voxadapt.backbones import AudioError, BackboneError
-from voxadapt.recipes.config_file import ConfigFile
+from voxadapt.recipes.config_file import YAML_VALUE_ERRORS, ConfigFile
 from voxadapt.recipes.corpora.errors import DataError
 
 Config = TypeVar("Config")
@@ -120,7 +122,7 @@ def build_parser(config_class: type, *, prog: str, positionals: Sequence[str] = 
 
     Args:
         config_class: A dataclass whose docstring documents every field. Nested dataclasses become
-            dotted options.
+            dotted options. A ClassVar `aliases` gives further spellings of an option.
         prog: The command as the user types it.
         positionals: Fields given by position instead of by flag.
     """
@@ -156,6 +158,11 @@ def build_parser(config_class: type, *, prog: str, positionals: Sequence[str] = 
             if typing.get_origin(hint) is list:
                 item = typing.get_args(hint)[0]
                 parser.add_argument(field.name, nargs="+", type=item, help=text)
+            elif default is not dataclasses.MISSING:
+                # Not `default`: left out, it would override what --config says.
+                parser.add_argument(
+                    field.name, nargs="?", type=hint, default=argparse.SUPPRESS, help=text
+                )
             else:
                 parser.add_argument(field.name, type=hint, help=text)
         elif hint is bool:
@@ -171,7 +178,8 @@ def build_parser(config_class: type, *, prog: str, positionals: Sequence[str] = 
                 metavar=field.name.upper(),
             )
         else:
-            parser.add_argument(flag(field.name), type=hint, default=default, help=text)
+            flags = [flag(field.name), *getattr(config_class, "aliases", {}).get(field.name, [])]
+            parser.add_argument(*flags, type=hint, default=default, help=text)
     return parser
 
 
@@ -184,7 +192,10 @@ def parse(
 ) -> Config:
     """Read the command line (and ``--config``) into ``config_class``; errors exit with code 2."""
     parser = build_parser(config_class, prog=prog, positionals=positionals)
-    parsed = parser.parse_args(None if argv is None else list(argv))
+    try:
+        parsed = parser.parse_args(files_first(sys.argv[1:] if argv is None else argv))
+    except YAML_VALUE_ERRORS as error:  # values on the command line are YAML too
+        parser.error(f"a value cannot be read ({error}); in YAML, write text in quotes")
     try:
         values = parser.instantiate(parsed).as_dict()
         values.pop("config", None)
@@ -193,11 +204,30 @@ def parse(
         parser.error(str(error))
 
 
+def files_first(arguments: Sequence[str]) -> list[str]:
+    """Put each ``--config FILE`` first: the command line overrides the file wherever it stands."""
+    files: list[str] = []
+    others: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--config":
+            files += [word, *[value for value in [next(words, None)] if value is not None]]
+        elif word.startswith("--config="):
+            files.append(word)
+        else:
+            others.append(word)
+    return files + others
+
+
 def run_command(
     main: Callable[[Sequence[str] | None], Any], argv: Sequence[str] | None = None
 ) -> int:
     """Run a recipe's ``main``; what the user can put right is one message and exit code 2."""
     first = os.environ.get("RANK", "0") == "0"
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name need not be text that the terminal, or UTF-8, can write.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO if first else logging.ERROR, format="%(message)s")
     for noisy in ("httpx", "huggingface_hub", "faiss", "faiss.loader", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -4,12 +4,24 @@
 import argparse
 import dataclasses
 import difflib
+import reprlib
 import typing
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import ActionConfigFile
+
+# What PyYAML's own constructors let through where a value is not what its tag or form says, such as
+# `!!int ''` and 2001-99-99, or is nested a thousand deep.
+YAML_VALUE_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class ConfigFile(ActionConfigFile):
@@ -31,7 +43,11 @@ class ConfigFile(ActionConfigFile):
             check_options(read_yaml(Path(values)), parser.config_class)
         except ValueError as error:
             raise argparse.ArgumentError(None, f"--config {values}: {error}") from error
-        super().__call__(parser, cfg, values, option_string)
+        try:
+            super().__call__(parser, cfg, values, option_string)
+        except YAML_VALUE_ERRORS as error:
+            message = f"--config {values}: a value is not what it looks like in YAML ({error})"
+            raise argparse.ArgumentError(None, message) from error
 
 
 def read_yaml(path: Path) -> Any:
@@ -46,8 +62,9 @@ def read_yaml(path: Path) -> Any:
         raise ValueError("there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"is not YAML ({' '.join(str(error).split())})") from error
+    except (yaml.YAMLError, *YAML_VALUE_ERRORS) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"is not YAML ({said})") from error
 
 
 def check_options(values: Any, config_class: type, prefix: str = "") -> None:
@@ -58,7 +75,9 @@ def check_options(values: Any, config_class: type, prefix: str = "") -> None:
     """
     if not isinstance(values, dict):
         where = f"{prefix.rstrip('.')}: " if prefix else ""
-        raise ValueError(f"{where}found {values!r}, must be options, one `name: value` a line")
+        raise ValueError(
+            f"{where}found {_short(values)}, must be options, one `name: value` a line"
+        )
     hints = typing.get_type_hints(config_class)
     names = [field.name for field in dataclasses.fields(config_class)]
     for name, value in values.items():
@@ -79,4 +98,12 @@ def check_options(values: Any, config_class: type, prefix: str = "") -> None:
         }
         for fault, holds in faults.items():
             if holds:
-                raise ValueError(f"{prefix}{name}: found {value!r}, {fault}")
+                raise ValueError(f"{prefix}{name}: found {_short(value)}, {fault}")
+
+
+def _short(value: Any) -> str:
+    """A value for a message; by anchors, a short file can hold one of any size."""
+    limits = reprlib.Repr()
+    limits.maxstring = limits.maxother = 80
+    limits.maxlevel = 3
+    return limits.repr(value)

@@ -2,7 +2,9 @@
 """Options from the command line and YAML; every mistake is one message and exit code 2."""
 
 import dataclasses
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,10 @@ def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     assert read(*argv, "--batch-size", "3").batch_size == 3
     assert read(*argv, "--no-dry").dry is False
     assert read(*argv, "--names", "b", "c").names == ["b", "c"]
+    # Wherever the file stands.
+    for named in (["--config", str(file)], [f"--config={file}"]):
+        assert read("there", "--batch-size", "3", "--names", "b", *named).batch_size == 3
+        assert read("--names", "b", *named, "--no-dry", "--", "there").names == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -353,3 +359,16 @@ def test_a_command_started_by_path_exits_with_2_and_no_traceback(run_process: Ru
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("finetune.py: error: --pool: found 'sapp'")
     assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [("utf-8", "caf\\udce9 \xe9".encode()), ("ascii", b"caf\\udce9 \\xe9")],
+)
+def test_names_that_cannot_be_written_are_spelled_out(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, written: bytes
+) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(content, encoding, write_through=True))
+    assert run_command(lambda _: sys.stdout.write("caf\udce9 \xe9")) == 0
+    assert content.getvalue().strip() == written

@@ -52,6 +52,16 @@ def test_what_does_not_fit_is_named(values: Any, message: str) -> None:
     assert str(raised.value).startswith(message)
 
 
+def test_a_value_of_any_size_makes_a_short_message() -> None:
+    """By anchors, ten lines of YAML hold a list of a billion."""
+    value: Any = "x" * 1_000
+    for _ in range(30):
+        value = [value] * 10
+    with pytest.raises(ValueError) as raised:
+        check_options({"dry": value}, Options)
+    assert len(str(raised.value)) < 3_000
+
+
 def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     for content, message in (
@@ -59,6 +69,9 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
         (b"a: [", "is not YAML"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"!!python/object/apply:os.getcwd []", "is not YAML"),
+        (b"a: !!int ''", "is not YAML"),
+        (b"a: 2001-99-99", "is not YAML"),
+        (b"[" * 3_000, "is not YAML"),
     ):
         if content is not None:
             file.write_bytes(content)
