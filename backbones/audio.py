@@ -1,37 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place that decodes audio: files, bytes and arrays become mono float samples at 16 kHz."""
+"""Files, bytes and arrays become mono float samples at 16 kHz; `audio_file` decodes for it."""
 
 from __future__ import annotations
 
 import functools
-import io
-import math
-import os
 from collections.abc import Callable
 from fractions import Fraction
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .audio_checks import AudioError, check_content, check_rate, is_silent
+from .audio_file import AudioFile, AudioSource, open_audio
 
-if TYPE_CHECKING:
-    import soundfile
+__all__ = ["SAMPLE_RATE", "AudioError", "audio_seconds", "prepare_samples", "read_audio"]
 
 SAMPLE_RATE = 16_000
 """Samples per second (Hz) of everything that leaves this file."""
 
-# Manifests round times to milliseconds or worse; an `end` this far past the file is the file's end.
-_END_TOLERANCE_SECONDS = 0.02
-_LOSSY_FORMATS = ("MP3", "OGG")
-_LOSSY_LEAD_SECONDS = 2.0
 _MOST_CHANNELS = 64
-_BLOCK_SAMPLES = 1 << 20
-# What libsndfile gives as the length of a stream whose header does not tell it.
-_UNKNOWN_FRAMES = 2**63 - 1
 # Offset and full scale of the integer types that audio comes in. 64-bit integers are not among
 # them: they are nearly always 16-bit samples in numpy's default type.
 _INTEGER_SCALES = {
@@ -43,7 +32,7 @@ _INTEGER_SCALES = {
 
 
 def read_audio(
-    source: str | os.PathLike[str] | bytes,
+    source: AudioSource,
     *,
     start: float | None = None,
     end: float | None = None,
@@ -65,29 +54,16 @@ def read_audio(
         Samples `[S]` float32, in about -1..1.
 
     Raises:
-        AudioError: The file is missing, unreadable, empty, silent, not finite, too short, or the
-            segment or the sample rate is out of range.
+        AudioError: The file is missing, unreadable, truncated, empty, silent, not finite, too
+            short, or the segment or the sample rate is out of range.
 
     Example:
         >>> samples = read_audio("clip.flac", start=1.5, end=4.0)
     """
-    import soundfile
-
-    name, stream = _open_source(source)
-    try:
-        with stream, soundfile.SoundFile(stream) as audio:
-            check_rate(name, audio.samplerate)
-            samples, cancels = _read_segment(name, audio, start, end)
-            rate = audio.samplerate
-    # SoundFile raises TypeError for RAW files, which carry no header.
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise AudioError(
-            name,
-            "unreadable",
-            f"{name} cannot be decoded: {str(error).rstrip('.')}. soundfile reads WAV, FLAC, OGG, "
-            "MP3 and AIFF: convert the file to one of them, or copy it again if it is damaged.",
-        ) from error
-    return _finish(torch.from_numpy(samples), rate, name, minimum_seconds, cancels)
+    with open_audio(source) as audio:
+        samples, cancels = _read_mono(audio, start, end)
+        name, rate = audio.name, audio.rate
+    return _finish(samples, rate, name, minimum_seconds, cancels)
 
 
 def prepare_samples(
@@ -141,102 +117,45 @@ def prepare_samples(
     return _finish(mono, sample_rate, source, minimum_seconds, cancels)
 
 
-def _open_source(source: str | os.PathLike[str] | bytes) -> tuple[str, io.BufferedIOBase]:
-    if isinstance(source, bytes):
-        if not source:
-            raise AudioError("<bytes>", "empty", "<bytes> holds 0 bytes: give the whole file.")
-        return "<bytes>", io.BytesIO(source)
-    path = Path(source)
-    name = str(path)
-    try:
-        stream = path.open("rb")
-        size = os.fstat(stream.fileno()).st_size
-    except FileNotFoundError as error:
-        raise AudioError(
-            name, "missing", f"{name} does not exist: check the path, or take it off the list."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise AudioError(
-            name,
-            "unreadable",
-            f"{name} cannot be opened ({error}): give a file that may be read.",
-        ) from error
-    if size == 0:
-        stream.close()
-        raise AudioError(name, "empty", f"{name} holds 0 bytes: copy or record it again.")
-    return name, stream
+def audio_seconds(source: AudioSource) -> float:
+    """Return a file's length in seconds as its header tells it, without decoding.
+
+    Returns:
+        The length; infinite where the header does not know.
+
+    Raises:
+        AudioError: The file is missing, empty or unreadable, or its rate is out of range.
+    """
+    with open_audio(source) as audio:
+        check_rate(audio.name, audio.rate)
+        return audio.seconds
 
 
-def _read_segment(
-    name: str, audio: soundfile.SoundFile, start: float | None, end: float | None
-) -> tuple[np.ndarray[Any, Any], bool]:
+def _read_mono(audio: AudioFile, start: float | None, end: float | None) -> tuple[Tensor, bool]:
     """Decode one part of an open file to mono `[S]`, and say whether the channels cancel out."""
-    if audio.frames == _UNKNOWN_FRAMES:
-        raise AudioError(
-            name,
-            "unreadable",
-            f"{name} does not say how long it is, as streams written to a pipe do, and cannot be "
-            "read to its end: write it again to a file (`ffmpeg -i OLD NEW.flac`).",
-        )
-    first, last = _segment_bounds(name, audio, start, end)
     blocks: list[np.ndarray[Any, Any]] = []
     channels_sound = False
     # Block by block: all channels of a long file at once could be many times what is kept of it.
-    while first < last:
-        block = _read_block(audio, first, min(last - first, _BLOCK_SAMPLES))
-        if not len(block):
-            break
-        first += len(block)
-        blocks.append(block.mean(axis=1))
-        channels_sound = channels_sound or not is_silent(torch.from_numpy(block))
-    samples = np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
-    if first < last:
-        raise AudioError(
-            name,
-            "unreadable",
-            f"{name} ends {(last - first) / audio.samplerate:.3f} s before its header says: it was "
-            "cut off, so copy it again.",
-        )
-    return samples, channels_sound and audio.channels > 1 and is_silent(torch.from_numpy(samples))
+    for block in audio.blocks(start, end):
+        blocks.append(mix_down(block))
+        if audio.channels > 1:
+            channels_sound = channels_sound or not is_silent(torch.from_numpy(block))
+    samples = torch.empty(sum(map(len, blocks)))
+    place = 0
+    blocks.reverse()
+    while blocks:  # each goes as it is copied: of a file of hours, there is only room for one
+        block = blocks.pop()
+        samples[place : place + len(block)] = torch.from_numpy(block)
+        place += len(block)
+    return samples, channels_sound and is_silent(samples)
 
 
-def _read_block(audio: soundfile.SoundFile, first: int, count: int) -> np.ndarray[Any, Any]:
-    """Read `[count, channels]` from sample `first` on, as a whole decoding has it; less at the end.
-
-    An MP3 frame may borrow bits from half a second of frames before it, and Vorbis overlaps its
-    blocks: right after a seek both give silence or half a signal. soundfile seeks after every read
-    as well. So lossy formats are decoded from a little before, and that is thrown away.
-    """
-    lead = 0
-    if audio.format in _LOSSY_FORMATS:
-        lead = min(first, round(_LOSSY_LEAD_SECONDS * audio.samplerate))
-    if audio.tell() != first - lead:
-        audio.seek(first - lead)
-    return audio.read(lead + count, dtype="float32", always_2d=True)[lead:]
-
-
-def _segment_bounds(
-    name: str, audio: soundfile.SoundFile, start: float | None, end: float | None
-) -> tuple[int, int]:
-    rate, frames = audio.samplerate, audio.frames
-    begins, ends = start or 0.0, math.inf if end is None else end
-    if not (math.isfinite(begins) and 0 <= begins < ends) or end == math.inf:
-        raise AudioError(
-            name,
-            "out of range",
-            f"The segment of {name} runs from {start} to {end} s, but 0 <= start < end is needed: "
-            "correct start and end.",
-        )
-    first = round(begins * rate)
-    last = frames if end is None else round(ends * rate)
-    if frames and (first >= frames or last > frames + _END_TOLERANCE_SECONDS * rate):
-        raise AudioError(
-            name,
-            "out of range",
-            f"The segment of {name} runs from {start} to {end} s, but the file has "
-            f"{frames / rate:.3f} s: correct start and end, or the file is not the one meant.",
-        )
-    return first, min(last, frames)
+def mix_down(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Average channels: `[S, channels]` to `[S]`."""
+    if block.shape[1] == 1:
+        return block[:, 0]
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite samples are found later
+        return block.mean(axis=1)
 
 
 def _finish(samples: Tensor, rate: int, name: str, minimum_seconds: float, cancels: bool) -> Tensor:
