@@ -15,7 +15,6 @@ import csv
 import importlib.metadata
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measured import met, table_head, table_line, write_results
+from measured import met, peak_megabytes, table_head, table_line, write_results
 
 SECONDS_TARGET = 10.0
 MEGABYTES_TARGET = 300.0
@@ -151,12 +150,6 @@ def run_child(options: argparse.Namespace) -> None:
     pretrain_adapter.main(options.run)
     found["megabytes"] = peak_megabytes()
     options.child.write_text(json.dumps(found), encoding="utf-8")
-
-
-def peak_megabytes() -> float:
-    """The most memory that this process has had (MB of 10^6 bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # others count KiB
 
 
 def describe_setup(options: argparse.Namespace) -> dict[str, Any]:

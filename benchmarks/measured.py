@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How benchmarks hand over what they measured: a JSON file, and tables in Markdown."""
+"""What benchmarks share: a peak of memory, a JSON file of results, and tables in Markdown."""
 
 import json
+import re
+import resource
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,3 +30,18 @@ def table_line(cells: Sequence[str]) -> str:
 def met(is_met: bool) -> str:
     """Say whether a target was met."""
     return "met" if is_met else "missed"
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has had (MB of 10^6 bytes).
+
+    Not what `getrusage` says where there is better: a child process begins there with its
+    parent's.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        kibibytes = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if kibibytes:
+            return int(kibibytes[1]) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # others count KiB

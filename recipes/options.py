@@ -35,8 +35,9 @@ class CorpusOptions:
     """Where the audio comes from and how it becomes frames.
 
     Args:
-        data: Manifests (CSV or JSONL with a `path` column) or folders with one sub-folder per
-            class. Left out, a small demo corpus is made and used.
+        data: Manifests (CSV or JSONL with a `path` column), folders with one sub-folder per class,
+            datasets of the Hugging Face hub (`hf:NAME:SPLIT`), or WebDataset shards
+            (`wds:shards/{000..099}.tar`). Left out, a small demo corpus is made and used.
         backbone: `fbank` (log-Mel filterbank, needs no download), a Hugging Face hub id, or a local
             folder, of a HuBERT, wav2vec 2.0 (XLS-R, MMS), WavLM, UniSpeech-SAT, data2vec-audio,
             Wav2Vec2-BERT or Whisper encoder.

@@ -5,10 +5,12 @@ import dataclasses
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from voxadapt.backbones import (
     Backbone,
@@ -19,8 +21,9 @@ from voxadapt.backbones import (
 )
 from voxadapt.recipes.command_line import UsageError
 from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.feature_cache import BadClip, FeatureStore, extract_features
-from voxadapt.recipes.corpora.manifest import read_manifest
+from voxadapt.recipes.corpora.manifest import is_container, read_manifest
 from voxadapt.recipes.corpora.online_frames import OnlineFrames
 from voxadapt.recipes.encoder_precision import usable_precision
 from voxadapt.recipes.options import DEMO_CORPUS, ONLINE, CorpusOptions
@@ -79,6 +82,8 @@ def read_clips(
         )
     clips: list[Clip] = []
     for number, source in enumerate(sources):
+        if is_container(source):
+            _let_first_read(source, accelerator)
         manifest = read_manifest(
             source,
             label=label or "label",
@@ -90,6 +95,20 @@ def read_clips(
                 clip.id = f"{number}:{clip.id}"
         clips += manifest.clips
     return clips
+
+
+def _let_first_read(source: str, accelerator: Accelerator) -> None:
+    """Let one process index shards, or build a dataset, so that the others find it done.
+
+    What is wrong with it is said by each when it reads: one that fails here would leave the others
+    waiting.
+    """
+    if accelerator.num_processes == 1:
+        return
+    if accelerator.is_main_process:
+        with suppress(DataError):
+            read_manifest(source)
+    accelerator.wait_for_everyone()
 
 
 def build_backbone(options: CorpusOptions) -> Backbone:
@@ -153,6 +172,7 @@ def prepare_features(
         rank=accelerator.process_index,
         world=accelerator.num_processes,
         barrier=accelerator.wait_for_everyone,
+        gather=lambda found: gather_object([found]),
     )
     if bad and accelerator.is_main_process:
         list_bad_clips(bad, listing)
@@ -167,7 +187,9 @@ def list_bad_clips(bad: Sequence[BadClip], listing: Path | None) -> None:
         return
     listing.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(dataclasses.asdict(clip), ensure_ascii=False) for clip in bad]
-    listing.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    text = "".join(f"{line}\n" for line in lines)
+    # Bytes of a file's name that is no UTF-8 become JSON's own way to write them.
+    listing.write_text(text, encoding="utf-8", errors="backslashreplace")
     logger.warning("%d bad clips left out, listed in %s", len(bad), listing)
 
 

@@ -66,7 +66,7 @@ def decode_clips(
 
 def _decode(clip: Clip) -> Decoded:
     try:
-        return Decoded(len(read_audio(clip.path, start=clip.start, end=clip.end)), None)
+        return Decoded(len(read_audio(clip.audio, start=clip.start, end=clip.end)), None)
     except AudioError as error:
         return Decoded(0, BadClip(clip.id, str(clip.path), error.reason, str(error)))
 
@@ -103,8 +103,10 @@ def write_check(path: Path, clips: Sequence[Clip], check: AudioCheck) -> None:
         OSError: The disk is full or may not be written.
     """
     content = {"clips": _name_of(clips), **asdict(check)}
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-    write_aside(path, lambda stream: stream.write(text))
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    # Bytes of a file's name that is no UTF-8 become JSON's own way to write them.
+    encoded = text.encode("utf-8", "backslashreplace")
+    write_aside(path, lambda stream: stream.write(encoded))
 
 
 def read_check(path: Path, clips: Sequence[Clip]) -> AudioCheck | None:
@@ -131,7 +133,7 @@ def _name_of(clips: Sequence[Clip]) -> str:
     digest = blake2b(digest_size=16)
     for clip in clips:
         try:
-            size = clip.path.stat().st_size
+            size = clip.audio_bytes
         except OSError:
             size = -1
         digest.update(repr((clip.id, str(clip.path), clip.start, clip.end, size)).encode())

@@ -14,7 +14,7 @@ from torch import nn
 from voxadapt.backbones.audio import AudioError, read_audio
 from voxadapt.backbones.base import Backbone
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpora.clip_keys import clip_keys, clip_seconds, map_in_threads
+from voxadapt.recipes.corpora.clip_keys import Gather, clip_keys, clip_seconds, map_in_threads
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.feature_extraction import KeyedClip, extract_shards, plan_shards
 from voxadapt.recipes.corpora.feature_shards import SPEC_FILE, FeatureStore, Place, read_places
@@ -53,6 +53,7 @@ def extract_features(
     rank: int = 0,
     world: int = 1,
     barrier: Callable[[], None] | None = None,
+    gather: Gather | None = None,
     progress: bool = True,
 ) -> tuple[FeatureStore, list[int], list[BadClip]]:
     """Return the features of all clips, running the backbone only on those not on disk yet.
@@ -75,6 +76,8 @@ def extract_features(
         rank: This process, from 0.
         world: The number of processes; each calls this function with the same clips.
         barrier: Waits for all processes; required if there are several.
+        gather: Gives every process a list of what each of them gives. With it the processes share
+            the reading of all audio that finds each clip by its content; without, each reads all.
         progress: Whether to show progress bars; only the first process does.
 
     Returns:
@@ -96,8 +99,8 @@ def extract_features(
     """
     _check_arguments(clips, batch_seconds, on_bad_audio, rank, world, barrier)
     progress = progress and rank == 0
-    features_folder = _open_folder(Path(folder), backbone)
-    keys = clip_keys(clips, progress=progress)
+    features_folder = open_folder(Path(folder), backbone)
+    keys = clip_keys(clips, progress=progress, rank=rank, world=world, gather=gather)
     done = read_places(features_folder)
     some_left = any(key is not None and key not in done for key in keys)
     if some_left:
@@ -150,8 +153,16 @@ def _check_arguments(
         )
 
 
-def _open_folder(folder: Path, backbone: Backbone) -> Path:
-    """Return the folder of this backbone's features, with its description in it."""
+def open_folder(folder: Path, backbone: Backbone) -> Path:
+    """Return the folder of this backbone's features, with its description in it.
+
+    Args:
+        folder: The cache.
+        backbone: Whose features.
+
+    Raises:
+        DataError: It cannot be written, or holds something else.
+    """
     features_folder = features_folder_of(folder, backbone)
     spec_file = features_folder / SPEC_FILE
     try:
@@ -243,7 +254,7 @@ def _why_bad(clip: Clip) -> BadClip:
     Every process asks by itself, so all have the same list without sending one another anything.
     """
     try:
-        read_audio(clip.path, start=clip.start, end=clip.end)
+        read_audio(clip.audio, start=clip.start, end=clip.end)
     except AudioError as error:
         return BadClip(clip.id, str(clip.path), error.reason, str(error))
     raise RuntimeError(

@@ -66,6 +66,8 @@ class _Decoded(NamedTuple):
 def plan_shards(clips: Iterable[KeyedClip]) -> list[list[KeyedClip]]:
     """Divide clips into shards, in the order of their keys: the same on every process.
 
+    What lies in a container goes by its place there, so that a process reads on from where it is.
+
     Args:
         clips: All clips of the corpus, each key once. Those already extracted belong here too: a
             plan of what is left would change while other processes work, and batches, and with
@@ -73,7 +75,7 @@ def plan_shards(clips: Iterable[KeyedClip]) -> list[list[KeyedClip]]:
     """
     shards: list[list[KeyedClip]] = []
     seconds = 0.0
-    for keyed in sorted(clips, key=lambda keyed: keyed.key):
+    for keyed in sorted(clips, key=_order):
         full = not shards or len(shards[-1]) == SHARD_CLIPS
         if full or seconds + keyed.seconds > SHARD_SECONDS:
             shards.append([])
@@ -81,6 +83,11 @@ def plan_shards(clips: Iterable[KeyedClip]) -> list[list[KeyedClip]]:
         shards[-1].append(keyed)
         seconds += keyed.seconds
     return shards
+
+
+def _order(keyed: KeyedClip) -> tuple[str, int, str]:
+    source = keyed.clip.source
+    return (*(("", 0) if source is None else source.order), keyed.key)
 
 
 def extract_shards(
@@ -186,7 +193,7 @@ def _read_ahead(
 
 def _read(clip: Clip) -> Tensor | None:
     try:
-        return read_audio(clip.path, start=clip.start, end=clip.end)
+        return read_audio(clip.audio, start=clip.start, end=clip.end)
     except AudioError:
         # Not lost: a clip without features at the end is asked for its reason by feature_cache.
         return None

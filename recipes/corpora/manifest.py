@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Manifests: which clips a corpus has, and what is known of each."""
 
+import gc
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from voxadapt.recipes.corpora.class_folders import AUDIO_EXTENSIONS, read_class_folders
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import DataError, did_you_mean
+from voxadapt.recipes.corpora.hf_name import HF_PREFIX
 from voxadapt.recipes.corpora.manifest_columns import COLUMNS, SPLITS, RowReader, column_problems
-from voxadapt.recipes.corpora.manifest_rows import read_rows
+from voxadapt.recipes.corpora.manifest_rows import Rows, iterate_rows
+from voxadapt.recipes.corpora.shard_pattern import WDS_PREFIX
 
 __all__ = ["COLUMNS", "SPLITS", "Clip", "Manifest", "read_manifest"]
 
@@ -63,9 +67,11 @@ def read_manifest(
     `start` and `end` (seconds), `label`, `speaker`, `split` (train, valid or test) and `fold`.
     Further columns are kept as text, and one of them can be the label. Space around values is taken
     off. A clip without `id` is called by its path as written, and `#start-end` for a part of it.
+    `hf:NAME:SPLIT` is a dataset of the Hugging Face hub, or one in a folder (`read_hf_dataset`);
+    `wds:PATTERN` are tar shards (`read_wds_shards`).
 
     Args:
-        path: The `.csv` or `.jsonl` file, or the folder.
+        path: The `.csv` or `.jsonl` file, the folder, or what stands for other kinds of corpora.
         label: The column that holds the labels. Another than `label` must be there.
         require_label: Whether each clip must have a label.
         allow_outside: Whether audio may lie outside of the manifest's folder. Links inside of it
@@ -79,11 +85,15 @@ def read_manifest(
     Example:
         >>> manifest = read_manifest("corpus/clips.csv", label="speaker")  # doctest: +SKIP
     """
+    source = os.fspath(path)
+    if is_container(source):
+        return Manifest(_read_container(source, label, require_label), source)
     place = Path(os.path.abspath(path))
     if place.is_dir():
         clips, problems = _read_folder(place, label)
     elif place.is_file():
-        clips, problems = _read_file(place, label, require_label, allow_outside)
+        with _collector_off():
+            clips, problems = _read_file(place, label, require_label, allow_outside)
     else:
         raise DataError(f"the manifest {os.fspath(path)!r} does not exist{_neighbour(place)}")
     if not problems and not clips:
@@ -92,6 +102,22 @@ def read_manifest(
         count = "a problem" if len(problems) == 1 else f"{len(problems):,} problems"
         raise DataError(f"the manifest {os.fspath(path)!r} has {count}:", problems)
     return Manifest(clips, os.fspath(path))
+
+
+def is_container(source: str) -> bool:
+    """Whether what a user names is no manifest and no folder, but holds audio inside of files."""
+    return source.startswith((HF_PREFIX, WDS_PREFIX))
+
+
+def _read_container(source: str, label: str, require_label: bool) -> list[Clip]:
+    # Imported here: both look into audio, for which torch comes in; a manifest needs none of it.
+    if source.startswith(HF_PREFIX):
+        from voxadapt.recipes.corpora.hf_dataset import read_hf_dataset
+
+        return read_hf_dataset(source, label=label, require_label=require_label)
+    from voxadapt.recipes.corpora.wds_dataset import read_wds_shards
+
+    return read_wds_shards(source, label=label, require_label=require_label)
 
 
 _EMPTY_FOLDER = (
@@ -112,27 +138,41 @@ def _read_folder(folder: Path, label: str) -> tuple[list[Clip], list[str]]:
 def _read_file(
     file: Path, label: str, require_label: bool, allow_outside: bool
 ) -> tuple[list[Clip], list[str]]:
-    found = read_rows(file, plain={*COLUMNS, label})
-    problems = list(found.problems)
-    if not found.columns:
-        return [], problems or ["it is empty; write a header (path,label) and one clip a line"]
-    problems += column_problems(found.columns, label, require_label=require_label)
+    found = Rows()
     reader = RowReader(
-        str(file.parent),
-        label=label,
-        # Where the whole column is missing, each row need not say so again.
-        require_label=require_label and label in found.columns,
-        allow_outside=allow_outside,
+        str(file.parent), label=label, require_label=require_label, allow_outside=allow_outside
     )
+    # Row by row: of a large corpus, rows and clips at once would take twice the memory.
+    read = (reader.read(line, row) for line, row in iterate_rows(file, found, {*COLUMNS, label}))
+    clips = [clip for clip in read if clip is not None]
+    if not found.columns:
+        return [], found.problems or [
+            "it is empty; write a header (path,label) and one clip a line"
+        ]
+    problems = [
+        *found.problems,
+        *column_problems(found.columns, label, require_label=require_label),
+    ]
+    # Where a whole column is missing, each row need not say so again.
     if "path" not in found.columns:
         return [], problems
-    clips: list[Clip] = []
-    found.rows.reverse()
-    while found.rows:  # each row goes as its clip comes: of a large corpus, both are much
-        clip = reader.read(*found.rows.pop())
-        if clip is not None:
-            clips.append(clip)
-    return clips, problems + reader.problems
+    told = set() if label in found.columns else set(reader.unlabelled)
+    return clips, problems + [problem for problem in reader.problems if problem not in told]
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """Keep Python's collector from going through a million clips again and again.
+
+    It looks for cycles, which rows and clips have none of, and would take as long as reading them.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _neighbour(place: Path) -> str:

@@ -2,16 +2,19 @@
 """What the columns of a manifest mean: a row of text becomes a clip, or a list of problems."""
 
 import math
-import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import did_you_mean
+from voxadapt.recipes.corpora.manifest_paths import AudioPaths, printable, shown
 
 SPLITS = ("train", "valid", "test")
 COLUMNS = ("path", "id", "start", "end", "label", "speaker", "split", "fold")
 """The columns with a meaning of their own; all others are kept as they are."""
 
+_SPLIT_OF = {name: name for name in SPLITS}  # one object for each, whoever made the text
 _SPLITS_ELSEWHERE = {
     "dev": "valid",
     "development": "valid",
@@ -22,6 +25,31 @@ _SPLITS_ELSEWHERE = {
     "training": "train",
     "testing": "test",
 }
+
+
+def split_meant_by(name: str) -> str | None:
+    """Return train, valid or test for a name of it that is in use elsewhere, else None."""
+    folded = name.casefold()
+    return folded if folded in SPLITS else _SPLITS_ELSEWHERE.get(folded)
+
+
+def splits_of_names(names: Iterable[str]) -> dict[str, str | None]:
+    """Return the split that each name begins with, as `train` of train-00001.tar.
+
+    Where all begin with train, nothing is known: such a corpus has no parts yet.
+    """
+    found = {name: split_meant_by(re.split(r"[._\-\[]", name)[0]) for name in names}
+    return dict.fromkeys(found) if set(found.values()) == {"train"} else found
+
+
+def says_splits(values: Iterable[str]) -> bool:
+    """Whether a column called split is about train, valid and test, and not about something else.
+
+    Args:
+        values: What stands in it; empty where nothing is said.
+    """
+    said = set(values) - {""}
+    return bool(said) and all(split_meant_by(value) for value in said)
 
 
 def column_problems(columns: list[str], label: str, *, require_label: bool) -> list[str]:
@@ -64,19 +92,20 @@ class RowReader:
 
     Attributes:
         problems: All problems so far, one sentence each.
+        unlabelled: Those of them that say that a label is missing.
     """
 
     def __init__(
         self, folder: str, *, label: str, require_label: bool, allow_outside: bool
     ) -> None:
         self.problems: list[str] = []
-        self._folder = folder
+        self.unlabelled: list[str] = []
         self._label = label
         self._require_label = require_label
-        self._allow_outside = allow_outside
-        self._resolved: dict[str, Path | str] = {}  # as written -> absolute, or its problem
+        self._paths = AudioPaths(folder, allow_outside=allow_outside)
         self._line_of_id: dict[str, int] = {}
         self._texts: dict[str, str] = {}
+        self._further_of: dict[tuple[str, ...], list[str]] = {}
 
     def read(self, line: int, row: dict[str, str]) -> Clip | None:
         """Return the clip of a row, or None where the row has a problem."""
@@ -84,20 +113,18 @@ class RowReader:
         written = row.get("path", "")
         path = self._path(line, written)
         # Every check runs whatever the ones before found: a line with two mistakes says both.
-        start, end = self._segment(line, row)
-        split = self._split(line, row.get("split", ""))
+        start, end = self._segment(line, row.get("start"), row.get("end"))
+        split = self._split(line, row.get("split"))
         label = row.get(self._label) or None
         if label is None and self._require_label:
             self._add(line, f"the label column {self._label!r} is empty; every clip needs a label")
-        clip_id = row.get("id") or _default_id(written, start, end)
-        self._check_new(line, clip_id, given=bool(row.get("id")))
+            self.unlabelled.append(self.problems[-1])
+        given = row.get("id")
+        clip_id = given or _default_id(written, start, end)
+        if self._line_of_id.setdefault(clip_id, line) != line:
+            self._add_twin(line, clip_id, given=bool(given))
         if len(self.problems) > before or path is None:
             return None
-        further = {
-            name: value
-            for name, value in row.items()
-            if name != self._label and (name not in COLUMNS or name == "label")
-        }
         return Clip(
             id=clip_id,
             path=path,
@@ -107,8 +134,18 @@ class RowReader:
             speaker=self._same(row.get("speaker")),
             split=split,
             fold=self._same(row.get("fold")),
-            columns=further,
+            columns={name: row[name] for name in self._further(tuple(row))},
         )
+
+    def _further(self, names: tuple[str, ...]) -> list[str]:
+        """Those columns of a row that have no meaning of their own."""
+        if names not in self._further_of:
+            self._further_of[names] = [
+                name
+                for name in names
+                if name != self._label and (name not in COLUMNS or name == "label")
+            ]
+        return self._further_of[names]
 
     def _same(self, text: str | None) -> str | None:
         """One object for all clips with the same text: a corpus has few labels and speakers."""
@@ -121,34 +158,17 @@ class RowReader:
         if not written:
             self._add(line, "path is empty; name an audio file")
             return None
-        if written not in self._resolved:
-            # Links are not followed: folders of links (the cache of the Hugging Face hub is one)
-            # keep a manifest beside its audio only by the names of the links.
-            absolute = os.path.normpath(os.path.join(self._folder, written))
-            self._resolved[written] = self._path_problem(written, absolute) or Path(absolute)
-        path = self._resolved[written]
+        path = self._paths.find(written)
         if isinstance(path, str):
             self._add(line, path)
             return None
         return path
 
-    def _path_problem(self, written: str, absolute: str) -> str:
-        inside = absolute.startswith(os.path.join(self._folder, ""))
-        if not inside and not self._allow_outside:
-            return (
-                f"path {written!r} leads out of the manifest's folder {self._folder}; move the "
-                "audio into it, or allow it by --allow-outside"
-            )
-        if os.path.isfile(absolute):
-            return ""
-        if os.path.isdir(absolute):
-            return f"path {written!r} is a folder; name an audio file"
-        slashes = "; write / instead of \\" if "\\" in written else ""
-        return f"path {written!r} does not exist (looked in {self._folder}){slashes}"
-
-    def _segment(self, line: int, row: dict[str, str]) -> tuple[float | None, float | None]:
-        start = self._seconds(line, "start", row.get("start", ""))
-        end = self._seconds(line, "end", row.get("end", ""))
+    def _segment(
+        self, line: int, start_text: str | None, end_text: str | None
+    ) -> tuple[float | None, float | None]:
+        start = self._seconds(line, "start", start_text) if start_text else None
+        end = self._seconds(line, "end", end_text) if end_text else None
         if end is not None and end <= (start or 0.0):
             self._add(
                 line, f"end is {end:g} s and start {start or 0.0:g} s; end must be after start"
@@ -156,40 +176,42 @@ class RowReader:
         return start, end
 
     def _seconds(self, line: int, name: str, text: str) -> float | None:
-        if not text:
-            return None
         try:
             seconds = float(text)
         except ValueError:
             seconds = math.nan
         if not math.isfinite(seconds) or seconds < 0:
-            self._add(line, f"{name} is {text!r}; write seconds from 0 up, such as 1.25")
+            self._add(line, f"{name} is {shown(text)}; write seconds from 0 up, such as 1.25")
             return None
         return seconds
 
-    def _split(self, line: int, split: str) -> str | None:
-        if not split or split in SPLITS:
-            return SPLITS[SPLITS.index(split)] if split else None
-        meant = _SPLITS_ELSEWHERE.get(split.casefold())
-        hint = f"; did you mean {meant!r}?" if meant else did_you_mean(split, SPLITS)
-        self._add(line, f"split is {split!r}; allowed are {', '.join(SPLITS)}{hint}")
-        return None
+    def _split(self, line: int, split: str | None) -> str | None:
+        if not split:
+            return None
+        known = _SPLIT_OF.get(split)
+        if known is None:
+            meant = split_meant_by(split)
+            hint = f"; did you mean {meant!r}?" if meant else did_you_mean(split, SPLITS)
+            self._add(line, f"split is {shown(split)}; allowed are {', '.join(SPLITS)}{hint}")
+        return known
 
-    def _check_new(self, line: int, clip_id: str, *, given: bool) -> None:
-        first = self._line_of_id.setdefault(clip_id, line)
-        if first == line or not clip_id:
-            return
+    def _add_twin(self, line: int, clip_id: str, *, given: bool) -> None:
+        if not clip_id:
+            return  # its path is empty, which is a problem already
+        first = self._line_of_id[clip_id]
         if given:
-            self._add(line, f"id {clip_id!r} is on line {first} already; ids must be unique")
+            self._add(line, f"id {shown(clip_id)} is on line {first} already; ids must be unique")
         else:
             self._add(
                 line,
-                f"the clip {clip_id!r} is on line {first} already; remove one, or tell them apart "
-                "by start and end, or by an id column",
+                f"the clip {shown(clip_id)} is on line {first} already; remove one, or tell them "
+                "apart by start and end, or by an id column",
             )
 
 
 def _default_id(written: str, start: float | None, end: float | None) -> str:
+    if not written.isascii():  # the bytes of a name that is no UTF-8, which no result could be
+        written = printable(written)  # written with
     if start is None and end is None:
         return written
     return f"{written}#{start or 0.0}-{'' if end is None else end}"

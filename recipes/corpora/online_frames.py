@@ -175,7 +175,7 @@ class OnlineFrames:
     def _decode(self, index: int) -> Tensor:
         clip = self._clips[index]
         try:
-            return read_audio(clip.path, start=clip.start, end=clip.end)
+            return read_audio(clip.audio, start=clip.start, end=clip.end)
         except AudioError as error:
             raise _UnreadableError(clip, error) from error
 
@@ -193,7 +193,7 @@ class OnlineFrames:
             logger.error(
                 "left out of this step: clip %r: %s", self._clips[index].id, error.bad.message
             )
-            with self._listing.open("a", encoding="utf-8") as listing:
+            with self._listing.open("a", encoding="utf-8", errors="backslashreplace") as listing:
                 line = json.dumps(dataclasses.asdict(error.bad), ensure_ascii=False)
                 listing.write(f"{line}\n")
             return None

@@ -8,7 +8,13 @@ import soundfile
 
 from voxadapt.recipes.corpora import clip_keys as module
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpora.clip_keys import clip_keys, clip_seconds, map_in_threads
+from voxadapt.recipes.corpora.clip_keys import (
+    clip_keys,
+    clip_seconds,
+    content_digest,
+    map_in_threads,
+)
+from voxadapt.recipes.corpora.tar_member import TarMember
 
 
 @pytest.fixture
@@ -57,6 +63,46 @@ def test_unreadable_file_has_no_key(wav, tmp_path):
     assert clip_keys(clips) == [None, key_of(wav)]
 
 
+def test_what_is_known_of_a_source_is_not_read_for(wav):
+    """An index has the digest and the length of what lies in a shard."""
+    digest = content_digest(wav)
+    member = TarMember("gone.tar", "a.wav", 512, 9, 0, seconds=1.5, digest=digest)
+    clip = Clip(id="a", path=wav.with_name("gone.tar") / "a.wav", start=0.5, source=member)
+    assert clip_keys([clip]) == [key_of(wav, 0.5)]
+    assert clip_seconds(clip) == 1.0
+    member.digest = member.seconds = None
+    assert (clip_keys([clip]), clip_seconds(clip)) == ([None], 0.0)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+def test_processes_share_the_files(tmp_path, monkeypatch, world):
+    """Each file is read by one process, also where several clips are parts of it."""
+    for number in range(5):
+        (tmp_path / f"{number}.wav").write_bytes(bytes([number]))
+    clips = [
+        Clip(id=f"{number}", path=tmp_path / f"{number % 6}.wav", start=float(number))
+        for number in range(12)  # of which two are of a file that is not there
+    ]
+    read = []
+    digest = module.content_digest
+    monkeypatch.setattr(module, "content_digest", lambda path: read.append(path) or digest(path))
+    alone = clip_keys(clips)
+    assert [key is None for key in alone] == [number % 6 == 5 for number in range(12)]
+    assert sorted(read) == sorted({clip.path for clip in clips})
+    read.clear()
+    shares = []
+
+    def keep(found):
+        shares.append(found)
+        return [[None] * 6] * world
+
+    for rank in range(world):
+        clip_keys(clips, rank=rank, world=world, gather=keep)
+    assert sorted(read) == sorted({clip.path for clip in clips})
+    for rank in range(world):
+        assert clip_keys(clips, rank=rank, world=world, gather=lambda _: shares) == alone
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 6, 8])
 def test_threads_keep_the_order_and_are_told_of_a_part_at_a_time(monkeypatch, count):
     monkeypatch.setattr(module, "_PART", 3)
@@ -87,3 +133,9 @@ def test_seconds_of_what_is_no_audio(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"no audio")
     assert clip_seconds(Clip(id="a", path=tmp_path / "a.wav")) == 0.0
     assert clip_seconds(Clip(id="a", path=tmp_path / "gone.wav")) == 0.0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    assert clip_keys([Clip(id="a", path=tmp_path / "a.wav")]) == [None]

@@ -12,6 +12,7 @@ from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.feature_extraction import KeyedClip, extract_shards, plan_shards
 from voxadapt.recipes.corpora.feature_shards import FeatureStore, read_places
+from voxadapt.recipes.corpora.tar_member import TarMember
 
 
 def keyed(key, seconds=1.0):
@@ -33,6 +34,15 @@ def test_plan_does_not_depend_on_the_order_of_the_clips():
     clips = [keyed(f"{number:03}", seconds=7.0) for number in range(200)]
     assert plan_shards(clips[::-1]) == plan_shards(clips)
     assert sum(len(shard) for shard in plan_shards(clips)) == 200
+
+
+def test_what_lies_in_containers_goes_by_its_place():
+    def member(key, shard, offset):
+        clip = Clip(id=key, path=Path(key), source=TarMember(shard, key, offset, 9, 0))
+        return KeyedClip(key, clip, 1.0)
+
+    clips = [member("a", "2.tar", 512), member("b", "1.tar", 2_048), member("c", "1.tar", 512)]
+    assert keys(plan_shards([*clips, keyed("y"), keyed("x")])) == ["xycba"]
 
 
 def test_no_clip_no_shard():

@@ -179,3 +179,24 @@ def test_store_can_be_pickled(folder):
     store = FeatureStore(folder, [read_places(folder)["a"]], 3)
     store.frames(0)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(store)).frames(0), frames(4, 1.5))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_frames_that_are_not_finite_are_an_error_that_names_the_file(folder, value):
+    places = read_places(folder)
+    damaged = folder / f"{places['b'].shard}.npy"
+    rows = np.load(damaged)
+    rows[places["b"].first + 1, 2] = value
+    np.save(damaged, rows)
+    store = FeatureStore(folder, [places[key] for key in "abc"], 3)
+    for index in (0, 2):  # other clips of the shard and of others are as they were
+        store.frames(index)
+    with pytest.raises(
+        DataError, match=r"rows \d to \d, the features of one clip, hold NaN or inf"
+    ):
+        store.frames(1)
+    largest = np.full((1, 3), np.finfo(np.float16).max)
+    write_shard(folder, {"large": largest})
+    np.testing.assert_array_equal(
+        FeatureStore(folder, [read_places(folder)["large"]], 3).frames(0), largest
+    )

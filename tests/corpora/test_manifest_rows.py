@@ -106,6 +106,51 @@ def test_jsonl_problems_name_the_line(rows_of):
     assert [line for line, _ in found.rows] == [1]
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (r'{"path": "a.wav", "label": "\ud800"}', "line 1: label holds half of a character"),
+        (r'{"path": "a.wav", "l\udc00": "x"}', r"line 1: l\udc00 holds half of a character"),
+        (r'{"path": "a.wav", "words": ["\udfff"]}', "line 1: words holds half of a character"),
+    ],
+)
+def test_json_can_say_what_is_no_text(rows_of, row, message):
+    found = rows_of(row, "m.jsonl")
+    assert [problem[: len(message)] for problem in found.problems] == [message]
+    assert found.rows == []
+
+
+def test_whole_characters_and_bytes_of_paths_are_fine(rows_of):
+    found = rows_of(r'{"path": "caf\udce9.wav", "label": "\ud83d\ude00 \u00e9"}', "m.jsonl")
+    assert found.problems == []
+    assert found.rows == [(1, {"path": "caf\udce9.wav", "label": "\U0001f600 \xe9"})]
+
+
+def test_json_that_never_ends_its_brackets(rows_of):
+    found = rows_of("[" * 100_000, "m.jsonl")
+    assert "line 1 is no JSON" in found.problems[0]
+
+
+def test_a_field_that_is_too_long(rows_of):
+    found = rows_of("path,text\na.wav," + "x" * 200_000 + "\n")
+    (problem,) = found.problems
+    assert "line 2: this row cannot be read as CSV (field larger than field limit" in problem
+    assert "shorten it" in problem
+
+
+def test_a_file_larger_than_what_is_read_at_once(rows_of):
+    """A character may lie across two reads; a byte that is none is found in the last one."""
+    umlauts = 20 * "\xe4"
+    lines = [f"{number:06}.wav,{umlauts}" for number in range(60_000)]
+    content = "\n".join(["path,label", *lines]).encode()
+    assert len(content) > 2 << 20
+    found = rows_of(content)
+    assert (len(found.rows), found.problems) == (60_000, [])
+    found = rows_of(content + b"\xe4")
+    assert len(found.rows) == 59_999
+    assert "line 60001 is not UTF-8 (byte 0xe4 at position" in found.problems[0]
+
+
 def test_unknown_ending(rows_of):
     found = rows_of("path,label\n", "m.tsv")
     assert found.problems == ["the name ends in '.tsv'; a manifest ends in .csv or .jsonl"]
