@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.manifest_paths import printable
 
 AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
-_OTHER_AUDIO_EXTENSIONS = (".m4a", ".mp4", ".aac", ".wma", ".opus", ".amr", ".webm", ".sph", ".caf")
+OTHER_AUDIO_EXTENSIONS = (".m4a", ".mp4", ".aac", ".wma", ".opus", ".amr", ".webm", ".sph", ".caf")
 _SPLIT_NAMES = {"train", "training", "valid", "val", "validation", "dev", "test", "testing", "eval"}
 
 
@@ -32,17 +33,21 @@ def read_class_folders(folder: Path) -> tuple[list[Clip], list[str]]:
         if not entry.is_dir() and _is_audio(entry.name):
             problems.append(f"{entry.name!r} lies in no class; move it into a sub-folder")
     for class_folder in classes:
-        found = sorted(_files_below(class_folder))
+        found = sorted(files_below(class_folder))
         audio = [path for path in found if _is_audio(path.name)]
         clips.extend(
-            Clip(id=path.relative_to(folder).as_posix(), path=path, label=class_folder.name)
+            Clip(
+                id=printable(path.relative_to(folder).as_posix()),
+                path=path,
+                label=printable(class_folder.name),
+            )
             for path in audio
         )
         problems.extend(
             f"{path.relative_to(folder).as_posix()!r} cannot be taken: class folders hold "
             f"{', '.join(AUDIO_EXTENSIONS)}; convert it, or remove it"
             for path in found
-            if path.suffix.lower() in _OTHER_AUDIO_EXTENSIONS
+            if path.suffix.lower() in OTHER_AUDIO_EXTENSIONS
         )
         if not audio:
             problems.append(
@@ -73,9 +78,10 @@ def _is_audio(name: str) -> bool:
     return name.lower().endswith(AUDIO_EXTENSIONS)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
     """Yield all files below a folder, through links as well, each real folder once."""
-    entered: set[str] = set()
+    # A link back to the corpus would put all other classes into this one.
+    entered = {os.path.realpath(folder.parent)}
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         real = os.path.realpath(parent)
