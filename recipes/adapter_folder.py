@@ -32,6 +32,7 @@ def save_adapter(run: PretrainingRun) -> Path:
         "frame_rate": run.backbone.spec.frame_rate,
         "hours": round(hours(run.corpus.store, run.backbone.spec.frame_rate), 3),
         "clips": len(run.corpus.clips),
+        "corpora": 1 if run.scales is None else len(run.scales.factors),
         "steps": run.progress.step,
         "licence": options.licence,
         "options": dataclasses.asdict(options),
@@ -75,7 +76,8 @@ tags: [speech, adapter]
 # WAP-Transformer adapter for {options.backbone}
 
 Pretrained without labels on {extras["hours"]} h of speech ({extras["clips"]} clips,
-{extras["steps"]} steps, seed {options.seed}).
+{extras["steps"]} steps, seed {options.seed}); corpora, each standardised on its own:
+{extras["corpora"]}.
 
 - frames: `{options.backbone}`, layer {options.layer}, {extras["frame_rate"]:g} a second
 - size: {size.layers} layers, {size.width} wide
@@ -85,6 +87,7 @@ Pretrained without labels on {extras["hours"]} h of speech ({extras["clips"]} cl
 from voxadapt.adapters import WAPTransformer
 
 adapter = WAPTransformer.from_pretrained("THIS_FOLDER")
+adapter.standardize.set_statistics(mean, std)  # [{size.input_size}] of your own corpus, if known
 enriched = adapter(frames, padding_mask)  # [B, T, {size.input_size}] -> [B, T, {size.width}]
 ```
 """

@@ -95,7 +95,7 @@ def sample_frames(run: PretrainingRun) -> Tensor:
     parts = []
     for batch in plan_batches(store.lengths[chosen], run.budget, seed=None):
         rows = [int(chosen[row]) for row in batch]
-        loaded = load_batch(store, rows, device=run.accelerator.device)
+        loaded = run.on_common_scale(load_batch(store, rows, device=run.accelerator.device))
         if fits == 0:
             frames = adapter.standardize(loaded.frames, loaded.padding_mask)
         else:

@@ -30,7 +30,8 @@ from voxadapt.recipes.codebook_refits import refit_codebook
 from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.batching import plan_mixed_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
-from voxadapt.recipes.frame_batches import corpus_statistics, read_ahead
+from voxadapt.recipes.corpus_scales import common_scale
+from voxadapt.recipes.frame_batches import read_ahead
 from voxadapt.recipes.prepare import build_backbone, hours, read_clips
 from voxadapt.recipes.prepare_online import prepare_frames
 from voxadapt.recipes.pretrain_options import OptimizerOptions, PretrainOptions
@@ -68,11 +69,10 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
             input_size=backbone.spec.feature_size, **dataclasses.asdict(options.adapter)
         )
     )
-    adapter.standardize.set_statistics(
-        *corpus_statistics(
-            corpus.store, range(len(corpus.clips)), seed=stable_seed(options.seed, "statistics")
-        )
+    mean, std, scales = common_scale(
+        corpus.store, corpus.clips, manifests=max(1, len(options.data)), seed=options.seed
     )
+    adapter.standardize.set_statistics(mean, std)
     pretrainer = AdapterPretrainer(adapter, options.objectives)
     model, optimizer = accelerator.prepare(
         pretrainer, build_optimizer(pretrainer, options.optimizer)
@@ -83,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
         accelerator=accelerator,
         backbone=backbone,
         corpus=corpus,
+        scales=scales,
         pretrainer=pretrainer,
         model=model,
         optimizer=optimizer,

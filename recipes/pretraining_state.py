@@ -17,6 +17,8 @@ from voxadapt.adapters import AdapterPretrainer
 from voxadapt.backbones import Backbone
 from voxadapt.recipes.checkpoints import load_checkpoint, save_checkpoint
 from voxadapt.recipes.command_line import UsageError
+from voxadapt.recipes.corpus_scales import CorpusScales
+from voxadapt.recipes.frame_batches import FrameBatch
 from voxadapt.recipes.prepare import PreparedCorpus
 from voxadapt.recipes.prepare_online import OnlineCorpus
 from voxadapt.recipes.pretrain_options import PretrainOptions
@@ -59,6 +61,7 @@ class PretrainingRun:
         model: The same, wrapped for several processes.
         optimizer: AdamW, wrapped by Accelerate.
         progress: Where the run stands.
+        scales: What brings several corpora to one scale; None for one corpus.
         saved_step: The step that the checkpoint on disk is of; None where there is none.
     """
 
@@ -71,12 +74,17 @@ class PretrainingRun:
     model: torch.nn.Module
     optimizer: Any
     progress: Progress
+    scales: CorpusScales | None = None
     saved_step: int | None = None
 
     @property
     def budget(self) -> int:
         """Frames that one optimiser step sees, over all processes."""
         return max(1, round(self.options.batch_seconds * self.backbone.spec.frame_rate))
+
+    def on_common_scale(self, batch: FrameBatch) -> FrameBatch:
+        """The batch as the adapter sees it."""
+        return batch if self.scales is None else self.scales(batch)
 
     def save(self) -> None:
         """Write the checkpoint; the order of clips, masks and dropout follow from the seed.

@@ -67,6 +67,7 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
         device=accelerator.device,
         epoch=progress.epoch,
     )
+    parts = [run.on_common_scale(part) for part in parts]
     span_masks = [draw_masks(run, part) for part in parts]
     counts = count_globally(parts, span_masks, accelerator)
 

@@ -141,3 +141,34 @@ def test_a_sum_that_is_learnt_is_no_ground_to_pretrain_on(
     assert "--layer weighted: an adapter cannot be pretrained on a sum" in ran.err
     assert "--layer mean" in ran.err
     assert not Path("run").exists()
+
+
+def test_several_corpora_are_heard_at_one_scale(
+    run_cli: Callable[..., Any],
+    pretrain_options: list[str],
+    corpus_rows: list[dict[str, str]],
+    write_rows: Callable[..., Path],
+) -> None:
+    """Two manifests and one with a column `corpus` are the same run; without it, another."""
+    halves = [corpus_rows[:13], corpus_rows[13:]]
+    manifests = [write_rows(half, f"half-{row}.csv") for row, half in enumerate(halves)]
+    # What is drawn for a clip depends on its id, so both ways get the same ids.
+    named = [
+        {**clip, "id": f"{row}:{clip['id']}", "corpus": str(row)}
+        for row, half in enumerate(halves)
+        for clip in half
+    ]
+    anonymous = [{key: clip[key] for key in clip if key != "corpus"} for clip in named]
+    data = {
+        "two": manifests,
+        "column": [write_rows(named, "column.csv")],
+        "one": [write_rows(anonymous, "one.csv")],
+    }
+    found = {}
+    for out, paths in data.items():
+        options = [*pretrain_options, "--data", *map(str, paths), "--allow-outside", "--out", out]
+        ran = run_cli("pretrain_adapter", *options)
+        assert ran.code == 0, ran.err
+        found[out] = outcome(Path(out))
+    assert found["two"] == found["column"]
+    assert found["two"]["log.json"] != found["one"]["log.json"]
