@@ -2,6 +2,7 @@
 """Adapters over frozen frames and their pretraining. Needs torch and einops; faiss only to fit."""
 
 from .attributes import Codebook, CodebookFit, fit_codebook
+from .bottleneck import BottleneckAdapter, BottleneckAdapterConfig
 from .ema import make_teacher, update_teacher
 from .masking import draw_feature_mask, draw_span_mask
 from .monitors import CollapseError, CollapseThresholds
@@ -13,6 +14,8 @@ from .wap_transformer import WAPTransformer, WAPTransformerConfig
 __all__ = [
     "AdapterFolderError",
     "AdapterPretrainer",
+    "BottleneckAdapter",
+    "BottleneckAdapterConfig",
     "Codebook",
     "CodebookFit",
     "CollapseError",

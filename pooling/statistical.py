@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .padding import check_sizes, clear_padding, masked_softmax, weighted_average
+from .projection import project_or_not
 
 
 class StatisticalAttentivePooling(nn.Module):
@@ -23,21 +24,30 @@ class StatisticalAttentivePooling(nn.Module):
     The variance is taken around the mean, not as E[h²] - μ², which cancels in float32.
 
     Args:
-        input_size: features of a frame, `D`; the vector `[μ; σ]` has twice as many.
+        input_size: features of a frame, `D`; `[μ; σ]` has twice as many.
         attention_size: hidden units of the scorer, the rows of `W`.
         eps: added to the variance, in squared units of the frames.
+        output_size: size of the vector that `[μ; σ]` is projected to; None leaves `[μ; σ]` itself,
+            as the paper does.
 
     Raises:
         ValueError: a size is not a whole number of at least one, or `eps` is not positive.
     """
 
-    def __init__(self, input_size: int, *, attention_size: int = 128, eps: float = 1e-6) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        *,
+        attention_size: int = 128,
+        eps: float = 1e-6,
+        output_size: int | None = None,
+    ) -> None:
         super().__init__()
         check_sizes(input_size=input_size, attention_size=attention_size)
         if not eps > 0:
             raise ValueError(f"eps must be positive, for gradients at zero variance, got {eps!r}.")
         self.input_size = input_size
-        self.output_size = 2 * input_size
+        self.output_size = output_size or 2 * input_size
         self.attention_size = attention_size
         self.eps = eps
         # No bias after tanh: softmax does not see a constant, so it would never get a gradient.
@@ -46,6 +56,7 @@ class StatisticalAttentivePooling(nn.Module):
             nn.Tanh(),
             nn.Linear(attention_size, 1, bias=False),
         )
+        self.projection = project_or_not(2 * input_size, output_size)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, ready for JSON."""
@@ -53,10 +64,11 @@ class StatisticalAttentivePooling(nn.Module):
             "input_size": self.input_size,
             "attention_size": self.attention_size,
             "eps": self.eps,
+            "output_size": self.output_size if isinstance(self.projection, nn.Linear) else None,
         }
 
     def forward(self, frames: Tensor, padding_mask: Tensor) -> Tensor:
-        """Return the vector of `with_weights` alone, `[B, 2 D]`."""
+        """Return the vector of `with_weights` alone, `[B, output_size]`."""
         return self.with_weights(frames, padding_mask)[0]
 
     def with_weights(self, frames: Tensor, padding_mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,8 +79,8 @@ class StatisticalAttentivePooling(nn.Module):
             padding_mask: `[B, T]` bool, True = padding.
 
         Returns:
-            The vectors `[μ; σ]`, `[B, 2 D]`, and the weights α, `[B, 1, T]`, which sum to one over
-            the real frames and are 0 on padding.
+            The vectors `[B, output_size]`, that is `[μ; σ]` or its projection, and the weights α,
+            `[B, 1, T]`, which sum to one over the real frames and are 0 on padding.
 
         Raises:
             ValueError: a wrong shape or dtype, or a clip with no real frame.
@@ -81,4 +93,5 @@ class StatisticalAttentivePooling(nn.Module):
         mean = weighted_average(weights, values)  # [B, 1, D]
         variance = weighted_average(weights, (values - mean).square())
         statistics = torch.cat([mean, torch.sqrt(variance + self.eps)], dim=-1)
-        return rearrange(statistics, "b 1 d -> b d").to(frames.dtype), weights
+        vector = rearrange(statistics, "b 1 d -> b d").to(frames.dtype)
+        return self.projection(vector), weights

@@ -11,14 +11,15 @@ A frozen encoder, a small pretrained adapter, attentive pooling, and a linear la
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .classifier import Prediction, SpeechClassifier
+    from .classifier import SpeechClassifier
     from .frame_classifier import FrameClassifier
+    from .prediction import Prediction
 
 __all__ = ["FrameClassifier", "Prediction", "SpeechClassifier", "__version__"]
 
 _HOMES = {
     "FrameClassifier": "frame_classifier",
-    "Prediction": "classifier",
+    "Prediction": "prediction",
     "SpeechClassifier": "classifier",
 }
 

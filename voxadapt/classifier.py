@@ -4,11 +4,8 @@
 import copy
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +18,7 @@ from .adapters.saving import (
     push_folder,
     save_folder,
 )
+from .audio_source import Audio, read_source
 from .backbones import (
     SAMPLE_RATE,
     Backbone,
@@ -28,32 +26,13 @@ from .backbones import (
     Precision,
     backbone_from_config,
     pad_waveforms,
-    prepare_samples,
-    read_audio,
     split_backbone,
     tuning_config,
     tuning_from_config,
 )
 from .frame_classifier import FrameClassifier, build_frame_classifier
-
-Audio = str | os.PathLike[str] | bytes | np.ndarray | Tensor
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says of one clip.
-
-    Attributes:
-        label: The most probable label.
-        probabilities: Probability by label, adding up to 1.
-        seconds: Length of the clip.
-        embedding: ``[D']`` float32, the pooled vector.
-    """
-
-    label: str
-    probabilities: dict[str, float]
-    seconds: float
-    embedding: Tensor = field(repr=False)
+from .outputs import Outputs, as_outputs, outputs_from_config
+from .prediction import Prediction, describe_clip
 
 
 class SpeechClassifier(nn.Module):
@@ -63,7 +42,12 @@ class SpeechClassifier(nn.Module):
         backbone: From `voxadapt.backbones`. Where layers of it were trained, the frozen part that
             `split_backbone` gave: those layers are in the frame classifier.
         frame_classifier: What was trained on its frames.
-        labels: Names of the classes, in the order of the logits.
+        labels: Names of the classes, in the order of the logits; or, for several columns of labels
+            or for values, what the outputs mean.
+
+    Attributes:
+        outputs: What the outputs mean.
+        labels: Names of the classes, of the first column where there are several; empty for values.
 
     Raises:
         ValueError: The number of labels is not the number of classes, or the frame classifier has
@@ -76,12 +60,16 @@ class SpeechClassifier(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, frame_classifier: FrameClassifier, labels: Sequence[str]
+        self,
+        backbone: Backbone,
+        frame_classifier: FrameClassifier,
+        labels: Sequence[str] | Outputs,
     ) -> None:
         super().__init__()
-        if len(labels) != frame_classifier.linear.out_features:
+        outputs = as_outputs(labels)
+        if outputs.size != frame_classifier.linear.out_features:
             raise ValueError(
-                f"labels: found {len(labels)} names for "
+                f"labels: found {outputs.size} names for "
                 f"{frame_classifier.linear.out_features} classes"
             )
         tuned_layers = frame_classifier.tuned_layers
@@ -92,7 +80,8 @@ class SpeechClassifier(nn.Module):
             )
         self.backbone = backbone
         self.frame_classifier = frame_classifier
-        self.labels = list(labels)
+        self.outputs = outputs
+        self.labels = outputs.labels
         self.extras: Extras = {}
 
     def forward(self, waveforms: Tensor, padding_mask: Tensor) -> Tensor:
@@ -103,7 +92,7 @@ class SpeechClassifier(nn.Module):
             padding_mask: ``[B, S]`` bool, True = padding.
 
         Returns:
-            ``[B, C]`` float.
+            ``[B, C]`` float; `outputs` says what they mean.
         """
         return self.frame_classifier(*self.backbone(waveforms, padding_mask))
 
@@ -115,7 +104,7 @@ class SpeechClassifier(nn.Module):
         *,
         batch_seconds: float = 60.0,
     ) -> Any:
-        """Classify one clip or several.
+        """Classify one clip or several, or predict their values.
 
         Args:
             source: A path, the bytes of an audio file, or samples (``[S]``, or
@@ -159,15 +148,11 @@ class SpeechClassifier(nn.Module):
         frames, frame_mask = self.backbone(padded.to(device), padding_mask.to(device))
         logits, pooled, _ = self.frame_classifier.with_weights(frames, frame_mask)
         self.train(was_training)
+        activated, pooled = self.outputs.activate(logits.float()).cpu(), pooled.float().cpu()
         return [
-            Prediction(
-                label=self.labels[int(row.argmax())],
-                probabilities=dict(zip(self.labels, row.tolist(), strict=True)),
-                seconds=len(waveform) / SAMPLE_RATE,
-                embedding=vector,
-            )
+            describe_clip(self.outputs, row, len(waveform) / SAMPLE_RATE, vector)
             for waveform, row, vector in zip(
-                waveforms, logits.float().softmax(dim=-1).cpu(), pooled.float().cpu(), strict=True
+                waveforms, activated, pooled.float().cpu(), strict=True
             )
         ]
 
@@ -193,7 +178,7 @@ class SpeechClassifier(nn.Module):
             }
         config = {
             "class": type(self).__name__,
-            "labels": self.labels,
+            **self.outputs.config(),
             "sample_rate": SAMPLE_RATE,
             **described,
             "frame_classifier": self.frame_classifier.config(),
@@ -219,7 +204,7 @@ class SpeechClassifier(nn.Module):
             )
         frame_classifier = copy.deepcopy(self.frame_classifier)
         frame_classifier.tuned_layers = tuned_layers.merged()
-        merged = SpeechClassifier(self.backbone, frame_classifier, self.labels)
+        merged = SpeechClassifier(self.backbone, frame_classifier, self.outputs)
         merged.extras = {**self.extras, "merged": tuning_config(tuned_layers.tuning)}
         return merged.train(self.training)
 
@@ -271,7 +256,7 @@ class SpeechClassifier(nn.Module):
             if tuning is not None:
                 frozen, tuned_layers = split_backbone(backbone, tuning, precision=precision)
             frame_classifier = build_frame_classifier(config["frame_classifier"], tuned_layers)
-            model = cls(frozen, frame_classifier, config["labels"])
+            model = cls(frozen, frame_classifier, outputs_from_config(config))
         except (AdapterFolderError, BackboneError):
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -286,19 +271,3 @@ class SpeechClassifier(nn.Module):
     def push_to_hub(self, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
         """Upload the model to the Hugging Face hub and return the address of the commit."""
         return push_folder(self.save_pretrained, repo_id, private=private, token=token)
-
-
-def read_source(source: Audio, sample_rate: int | None) -> Tensor:
-    """Turn one accepted input into ``[S]`` float32 at 16 kHz.
-
-    Raises:
-        ValueError: Samples without a rate, or a file with one.
-        AudioError: The audio cannot be used.
-    """
-    if isinstance(source, str | os.PathLike | bytes):
-        if sample_rate is not None:
-            raise ValueError("sample_rate: goes with samples only; a file says its own rate")
-        return read_audio(source if isinstance(source, bytes) else Path(source))
-    if sample_rate is None:
-        raise ValueError("sample_rate: missing; give the rate of the samples in Hz")
-    return prepare_samples(source, sample_rate)

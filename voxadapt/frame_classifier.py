@@ -11,22 +11,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .adapters import FeatureStandardizer, WAPTransformer, WAPTransformerConfig
+from .adapters import (
+    BottleneckAdapter,
+    BottleneckAdapterConfig,
+    FeatureStandardizer,
+    WAPTransformer,
+    WAPTransformerConfig,
+)
 from .adapters.saving import build_config
 from .backbones import TunedLayers
 from .layer_mix import LayerMix
 from .pooling import POOLERS, Pooler, build_pooler
 
-Adapter = WAPTransformer | FeatureStandardizer
+Adapter = WAPTransformer | BottleneckAdapter | FeatureStandardizer
 
 
 class FrameClassifier(nn.Module):
     """Adapter, pooler, dropout and linear layer, from a backbone's frames to logits.
 
     Args:
-        adapter: A WAP-Transformer, or a `FeatureStandardizer` where no adapter is wanted.
+        adapter: A WAP-Transformer or a bottleneck, or a `FeatureStandardizer` where no adapter is
+            wanted.
         pooler: Built by `voxadapt.pooling.build_pooler` for the adapter's output size.
-        classes: Classes ``C``.
+        classes: Outputs ``C``: classes, of all label columns together, or dimensions.
         dropout: Dropout on the pooled vector.
         tuned_layers: The encoder's layers that train, where some do; the frames that come in are
             those of the frozen part below them.
@@ -111,7 +118,7 @@ class FrameClassifier(nn.Module):
     @property
     def _standardizer(self) -> FeatureStandardizer:
         adapter = self.adapter
-        return adapter.standardize if isinstance(adapter, WAPTransformer) else adapter
+        return adapter if isinstance(adapter, FeatureStandardizer) else adapter.standardize
 
     def frozen_tensors(self) -> dict[str, Tensor]:
         """The encoder's own weights that do not train, by name; its checkpoint has them."""
@@ -144,9 +151,9 @@ class FrameClassifier(nn.Module):
     def config(self) -> dict[str, Any]:
         """What `build_frame_classifier` needs to build this module again, JSON-able."""
         adapter_config = (
-            asdict(self.adapter.config)
-            if isinstance(self.adapter, WAPTransformer)
-            else {"input_size": self.adapter.input_size}
+            {"input_size": self.adapter.input_size}
+            if isinstance(self.adapter, FeatureStandardizer)
+            else asdict(self.adapter.config)
         )
         pooler_name = next(name for name, kind in POOLERS.items() if type(self.pooler) is kind)
         mix = {} if self.layer_mix is None else {"layer_mix": self.layer_mix.config()}
@@ -175,12 +182,14 @@ def build_frame_classifier(
     adapter: Adapter
     if adapter_class == "WAPTransformer":
         adapter = WAPTransformer(build_config(WAPTransformerConfig, adapter_config))
+    elif adapter_class == "BottleneckAdapter":
+        adapter = BottleneckAdapter(build_config(BottleneckAdapterConfig, adapter_config))
     elif adapter_class == "FeatureStandardizer":
         adapter = FeatureStandardizer(**adapter_config)
     else:
         raise ValueError(
             f"adapter class: found {adapter_class!r}, allowed: 'WAPTransformer', "
-            "'FeatureStandardizer'"
+            "'BottleneckAdapter', 'FeatureStandardizer'"
         )
     return FrameClassifier(
         adapter,

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from voxadapt.adapters import FeatureStandardizer, WAPTransformer, WAPTransformerConfig
+from voxadapt.adapters import (
+    BottleneckAdapter,
+    BottleneckAdapterConfig,
+    FeatureStandardizer,
+    WAPTransformer,
+    WAPTransformerConfig,
+)
 from voxadapt.adapters.saving import AdapterFolderError
 from voxadapt.backbones import Lora, OpenLayers, Tuning, load_backbone, split_backbone
 from voxadapt.frame_classifier import Adapter, FrameClassifier, build_frame_classifier
@@ -18,6 +24,10 @@ from voxadapt.pooling import POOLERS, build_pooler
 def make_adapter(kind: str) -> Adapter:
     if kind == "none":
         return FeatureStandardizer(6)
+    if kind == "bottleneck":
+        adapter = BottleneckAdapter(BottleneckAdapterConfig(input_size=6, bottleneck=4))
+        torch.nn.init.normal_(adapter.up.weight)
+        return adapter
     sizes = {"width": 8, "layers": 2, "heads": 2, "feedforward": 16, "position_groups": 2}
     return WAPTransformer(WAPTransformerConfig(input_size=6, **sizes))
 
@@ -35,7 +45,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("pool", list(POOLERS))
-@pytest.mark.parametrize("adapter", ["random", "none"])
+@pytest.mark.parametrize("adapter", ["random", "bottleneck", "none"])
 def test_its_config_builds_it_again(
     pool: str, adapter: str, batch: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
@@ -51,7 +61,7 @@ def test_its_config_builds_it_again(
 
 
 @pytest.mark.parametrize("pool", list(POOLERS))
-@pytest.mark.parametrize("adapter", ["random", "none"])
+@pytest.mark.parametrize("adapter", ["random", "bottleneck", "none"])
 def test_neither_padding_nor_the_batch_changes_a_clip(
     pool: str, adapter: str, batch: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
@@ -112,7 +122,7 @@ def test_a_config_that_does_not_fit_is_refused(
 def test_hidden_features_stand_at_the_mean_of_what_the_adapter_gets(
     batch: tuple[torch.Tensor, torch.Tensor],
 ) -> None:
-    for kind in ("random", "none"):
+    for kind in ("random", "bottleneck", "none"):
         model, (frames, padding_mask) = make_model(adapter=kind), batch
         standardizer = getattr(model.adapter, "standardize", model.adapter)
         standardizer.set_statistics(torch.arange(6.0), torch.ones(6))
