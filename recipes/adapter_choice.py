@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which adapter to fine-tune: a pretrained one, a random one, or none."""
+"""Which adapter to fine-tune: a pretrained one, a random one, a bottleneck, or none."""
 
 import dataclasses
 import logging
@@ -9,6 +9,8 @@ import torch
 
 from voxadapt.adapters import (
     AdapterFolderError,
+    BottleneckAdapter,
+    BottleneckAdapterConfig,
     FeatureStandardizer,
     WAPTransformer,
     WAPTransformerConfig,
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def choose_adapter(options: FinetuneOptions, backbone: Backbone) -> str:
-    """Settle ``--adapter``: ``random``, ``none``, or the folder or hub id of a pretrained adapter.
+    """Settle ``--adapter``: a word such as ``random``, or a pretrained adapter's folder or hub id.
 
     Without ``--adapter``, the one that ``pretrain_adapter`` left in its default folder is taken if
     it belongs to this backbone, else a random one; either way it is said.
@@ -32,7 +34,7 @@ def choose_adapter(options: FinetuneOptions, backbone: Backbone) -> str:
         AdapterFolderError: The adapter named is not there or damaged.
         UsageError: It was pretrained on another backbone.
     """
-    if options.adapter in ("random", "none"):
+    if options.adapter in ("random", "bottleneck", "none"):
         return options.adapter
     if options.adapter is not None:
         named = find_adapter(options.adapter)
@@ -100,19 +102,26 @@ def build_adapter(
         choice: What it returned.
         options: The run's options.
         feature_size: Features ``D`` of a frame that the adapter gets.
-        statistics: Mean and standard deviation ``[D]`` over the training part, for an adapter
-            without its own.
+        statistics: Mean and standard deviation ``[D]`` over the training part.
     """
     if choice == "none":
         standardizer = FeatureStandardizer(feature_size)
         standardizer.set_statistics(*statistics)
         return standardizer
+    if choice == "bottleneck":
+        bottleneck = BottleneckAdapter(
+            BottleneckAdapterConfig(feature_size, options.bottleneck.size, options.adapter_dropout)
+        )
+        bottleneck.standardize.set_statistics(*statistics)
+        return bottleneck
     if choice == "random":
         size = dataclasses.asdict(options.size) | {"dropout": options.adapter_dropout}
         adapter = WAPTransformer(WAPTransformerConfig(input_size=feature_size, **size))
         adapter.standardize.set_statistics(*statistics)
     else:
         adapter = WAPTransformer.from_pretrained(choice, dropout=options.adapter_dropout)
+        if options.adapter_statistics == "corpus":
+            adapter.standardize.set_statistics(*statistics)
     # Hidden time keeps the look that it had in pretraining. (And DistributedDataParallel would stop
     # at a parameter that waits for a gradient and gets none, as where nothing is hidden.)
     adapter.mask_embedding.requires_grad_(False)

@@ -2,19 +2,26 @@
 """Probabilities for clips, gathered by clip over processes, and what is written of them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from torch import nn
+from torch import Tensor, nn
 
+from voxadapt.outputs import Outputs, as_outputs
 from voxadapt.recipes.corpora.batching import plan_batches, share_batch
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_cache import FeatureStore
 from voxadapt.recipes.frame_batches import load_batch
+from voxadapt.recipes.target_scores import prediction_record
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Probabilities ``[..., C]`` of the classes of one label column."""
+    return logits.softmax(dim=-1)
 
 
 @torch.inference_mode()
@@ -25,8 +32,9 @@ def classify_clips(
     accelerator: Accelerator,
     *,
     budget: int,
+    activation: Callable[[Tensor], Tensor] = softmax,
 ) -> np.ndarray:
-    """Probabilities of clips, the same for any number of processes.
+    """Probabilities (or values) of clips, the same for any number of processes.
 
     Args:
         model: The classifier, on the accelerator's device.
@@ -34,6 +42,7 @@ def classify_clips(
         indices: The clips to classify.
         accelerator: The process group.
         budget: Padded frames in one forward pass.
+        activation: What makes probabilities or values ``[B, C]`` of the model's outputs.
 
     Returns:
         ``[len(indices), C]`` float64, rows in the order of ``indices``, on every process.
@@ -47,24 +56,31 @@ def classify_clips(
             continue
         loaded = load_batch(store, [indices[row] for row in rows], device=accelerator.device)
         logits = model(loaded.frames, loaded.padding_mask)
-        found += zip(rows, logits.double().softmax(dim=-1).tolist(), strict=True)
+        found += zip(rows, activation(logits.double()).tolist(), strict=True)
     model.train(was_training)
     by_row = dict(gather_object(found))
     return np.array([by_row[row] for row in range(len(indices))])
 
 
 def write_predictions(
-    path: Path, clips: Sequence[Clip], probabilities: np.ndarray, labels: Sequence[str]
+    path: Path,
+    clips: Sequence[Clip],
+    activated: np.ndarray,
+    outputs: Outputs | Sequence[str],
+    seconds: Sequence[float],
 ) -> None:
-    """Write one JSON line for each clip: id, label, predicted, probabilities by label."""
+    """Write one JSON line for each clip, as `prediction_record` makes it, and speaker and seconds.
+
+    Args:
+        path: The file.
+        clips: ``N`` clips.
+        activated: ``[N, C]`` float, probabilities or values.
+        outputs: What they mean; names of classes, where there is one label column.
+        seconds: Length of each clip.
+    """
+    meaning = as_outputs(outputs)
     with open(path, "w", encoding="utf-8") as file:
-        for clip, row in zip(clips, probabilities, strict=True):
-            record = {
-                "id": clip.id,
-                "label": clip.label,
-                "predicted": labels[int(row.argmax())],
-                "probabilities": {
-                    label: round(float(value), 6) for label, value in zip(labels, row, strict=True)
-                },
-            }
+        for clip, row, length in zip(clips, activated, seconds, strict=True):
+            record = prediction_record(meaning, clip, row)
+            record |= {"speaker": clip.speaker, "seconds": length}
             file.write(json.dumps(record, ensure_ascii=False) + "\n")

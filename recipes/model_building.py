@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a backbone and the options to the model that a fine-tuning run trains."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from voxadapt.backbones import Backbone, TunedLayers, split_backbone
 from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.layer_mix import LayerMix
-from voxadapt.pooling import build_pooler
+from voxadapt.pooling import POOLERS, build_pooler
 from voxadapt.recipes.adapter_choice import build_adapter
 from voxadapt.recipes.command_line import UsageError
 from voxadapt.recipes.corpora.feature_cache import FeatureStore
@@ -56,7 +57,7 @@ def build_model(
         backbone: The whole backbone.
         store: Frames of its frozen part.
         train: Clips of the training part, the only ones that statistics may come from.
-        classes: Classes ``C``.
+        classes: Outputs of the linear layer: classes, or dimensions.
         seed: The run's seed.
         device: Where the model goes.
     """
@@ -94,17 +95,15 @@ def pooler_options(options: FinetuneOptions) -> dict[str, int]:
     Raises:
         UsageError: An option that this pooler does not have.
     """
-    allowed = {"sap": {"attention_size"}, "mean": set()}.get(options.pool, {"heads", "output_size"})
-    given = {
-        name: getattr(options.head, name)
-        for name in ("heads", "output_size", "attention_size")
-        if getattr(options.head, name) is not None
-    }
+    sizes = ("heads", "output_size", "attention_size", "head_size")
+    given = {name: getattr(options.head, name) for name in sizes}
+    given = {name: size for name, size in given.items() if size is not None}
+    allowed = set(inspect.signature(POOLERS[options.pool]).parameters) & set(sizes)
     if given.keys() - allowed:
         wrong = sorted(given.keys() - allowed)[0]
         raise UsageError(
             f"--head.{wrong}: the {options.pool!r} pooler has no such option; it has "
-            f"{sorted(allowed) or 'none'}"
+            f"{', '.join(sorted(allowed))}"
         )
     return given
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels and probabilities for audio files.
+"""Labels and probabilities, or values, for audio files.
 
     python recipes/predict.py runs/finetune clip.wav folder/ --format csv
 
@@ -22,13 +22,14 @@ from voxadapt.classifier import SpeechClassifier
 from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.class_folders import AUDIO_EXTENSIONS
 from voxadapt.recipes.encoder_precision import usable_precision
+from voxadapt.recipes.prediction_rows import csv_header, csv_row, json_record
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class PredictOptions:
-    """Print labels and probabilities for audio files.
+    """Print labels and probabilities, or values, for audio files.
 
     Files that cannot be used are named on standard error, the rest is done, and the exit code is 1.
 
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     )
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if options.format == "csv":
-        writer.writerow(["path", "predicted", *model.labels])
+        writer.writerow(csv_header(model.outputs))
     records, failures = [], 0
     for path in tqdm(paths, unit="file", file=sys.stderr, disable=len(paths) < 20):
         try:
@@ -64,10 +65,9 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
             print(f"error: {error}", file=sys.stderr)
             failures += 1
             continue
-        shares = {label: round(value, 6) for label, value in prediction.probabilities.items()}
-        records.append({"path": str(path), "predicted": prediction.label, "probabilities": shares})
+        records.append(json_record(path, prediction))
         if options.format == "csv":
-            writer.writerow([path, prediction.label, *shares.values()])
+            writer.writerow(csv_row(path, prediction))
         else:
             print(json.dumps(records[-1], ensure_ascii=False))
     if failures:

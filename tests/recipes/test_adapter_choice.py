@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from voxadapt.adapters import AdapterFolderError, FeatureStandardizer, WAPTransformer
+from voxadapt.adapters import (
+    AdapterFolderError,
+    BottleneckAdapter,
+    BottleneckAdapterConfig,
+    FeatureStandardizer,
+    WAPTransformer,
+)
 from voxadapt.backbones import load_backbone
 from voxadapt.recipes.adapter_choice import build_adapter, choose_adapter
 from voxadapt.recipes.command_line import UsageError
-from voxadapt.recipes.finetune_options import FinetuneOptions
+from voxadapt.recipes.finetune_options import BottleneckOptions, FinetuneOptions
 from voxadapt.recipes.pretrain_options import AdapterSize
 
 STATISTICS = (torch.full((160,), 2.0), torch.full((160,), 3.0))
@@ -29,8 +35,8 @@ def fbank() -> Any:
     return load_backbone("fbank")
 
 
-def test_random_and_none_are_themselves(fbank: Any) -> None:
-    for name in ("random", "none"):
+def test_words_are_themselves(fbank: Any) -> None:
+    for name in ("random", "bottleneck", "none"):
         assert choose_adapter(FinetuneOptions(adapter=name), fbank) == name
 
 
@@ -94,12 +100,18 @@ def test_a_damaged_default_is_no_reason_to_go_on_in_silence(fbank: Any, pretrain
         choose_adapter(FinetuneOptions(), fbank)
 
 
-def test_a_pretrained_adapter_keeps_its_statistics_and_gets_the_dropout(pretrained: Path) -> None:
+@pytest.mark.parametrize("statistics", ["corpus", "pretraining"])
+def test_a_pretrained_adapter_keeps_its_weights_and_gets_the_dropout(
+    statistics: Any, pretrained: Path
+) -> None:
     named = str(pretrained / "adapter")
-    adapter = build_adapter(named, FinetuneOptions(adapter_dropout=0.25), 160, STATISTICS)
+    options = FinetuneOptions(adapter_dropout=0.25, adapter_statistics=statistics)
+    adapter = build_adapter(named, options, 160, STATISTICS)
     assert isinstance(adapter, WAPTransformer)
-    expected = WAPTransformer.from_pretrained(named)
-    for name, tensor in expected.state_dict().items():
+    expected = WAPTransformer.from_pretrained(named).state_dict()
+    if statistics == "corpus":
+        expected |= dict(zip(("standardize.mean", "standardize.std"), STATISTICS, strict=True))
+    for name, tensor in expected.items():
         assert torch.equal(adapter.state_dict()[name], tensor)
     assert adapter.config.dropout == 0.25
     assert adapter.layers[0].dropout == 0.25
@@ -132,3 +144,12 @@ def test_every_weight_that_asks_for_a_gradient_gets_one(choice: str, pretrained:
     for name, parameter in adapter.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, name
     assert sum(not parameter.requires_grad for parameter in adapter.parameters()) == 1
+
+
+def test_a_bottleneck_has_its_size_the_statistics_and_the_dropout() -> None:
+    options = FinetuneOptions(bottleneck=BottleneckOptions(size=8), adapter_dropout=0.2)
+    adapter = build_adapter("bottleneck", options, 160, STATISTICS)
+    assert isinstance(adapter, BottleneckAdapter)
+    assert adapter.config == BottleneckAdapterConfig(160, 8, 0.2)
+    assert torch.equal(adapter.standardize.mean, STATISTICS[0])
+    assert torch.equal(adapter.standardize.std, STATISTICS[1])

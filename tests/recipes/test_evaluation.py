@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Probabilities in the order that was asked for, and what is written of them."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -58,40 +59,52 @@ def test_the_mode_comes_back_and_no_gradient_is_kept(
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_two_processes_share_the_clips_and_none_is_counted_twice(
-    model: FrameClassifier, make_store: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("world", [2, 3, 4])
+@pytest.mark.parametrize("indices", [[4, 0, 3], [2], [6, 5, 4, 3, 2, 1, 0], [1, 5, 3, 0, 2]])
+@pytest.mark.parametrize("budget", [1, 12, 1_000])
+def test_processes_share_the_clips_and_none_is_counted_twice(
+    world: int,
+    indices: list[int],
+    budget: int,
+    model: FrameClassifier,
+    make_store: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store, indices = make_store([3, 12, 7, 5, 9]), [4, 0, 3]
+    store = make_store([3, 12, 7, 5, 9, 30, 4])
 
     class Process:
-        num_processes = 2
+        num_processes = world
         device = torch.device("cpu")
 
         def __init__(self, process_index: int) -> None:
             self.process_index = process_index
 
-    found: list[Any] = []
-    for rank in (0, 1):
-        others = list(found)
-        monkeypatch.setattr(
-            evaluation, "gather_object", lambda mine, others=others: found.extend(mine) or found
-        )
+    found: list[list[Any]] = []
+
+    def gather(mine: list[Any]) -> list[Any]:
+        found.append(list(mine))
+        return [pair for share in found for pair in share]
+
+    monkeypatch.setattr(evaluation, "gather_object", gather)
+    for rank in range(world - 1):
         processes: Any = Process(rank)
-        if rank == 0:
-            # Alone, the first process has not all rows: the others must be gathered.
-            with pytest.raises(KeyError):
-                classify_clips(model, store, indices, processes, budget=30)
-        else:
-            probabilities = classify_clips(model, store, indices, processes, budget=30)
-    assert len(found) == 3
+        with contextlib.suppress(KeyError):  # not all rows yet: the others must be gathered
+            classify_clips(model, store, indices, processes, budget=budget)
+    last: Any = Process(world - 1)
+    probabilities = classify_clips(model, store, indices, last, budget=budget)
+    rows = [row for share in found for row, _ in share]
+    assert sorted(rows) == list(range(len(indices)))  # each clip once, whoever has it
     np.testing.assert_allclose(probabilities, one_by_one(model, store, indices), atol=1e-5)
 
 
 def test_predictions_are_one_line_a_clip(tmp_path: Path) -> None:
-    clips = [Clip("a", Path("a.wav"), label="Wut"), Clip("b", Path("b.wav"), label="Glück")]
+    clips = [
+        Clip("a", Path("a.wav"), label="Wut", speaker="s1"),
+        Clip("b", Path("b.wav"), label="Glück"),
+    ]
     probabilities = np.array([[0.25, 0.75], [1 / 3, 2 / 3]])
     path = tmp_path / "predictions.jsonl"
-    write_predictions(path, clips, probabilities, ["Glück", "Wut"])
+    write_predictions(path, clips, probabilities, ["Glück", "Wut"], [1.25, 0.5])
     assert "Glück" in path.read_text(encoding="utf-8")
     records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert records[0] == {
@@ -99,6 +112,9 @@ def test_predictions_are_one_line_a_clip(tmp_path: Path) -> None:
         "label": "Wut",
         "predicted": "Wut",
         "probabilities": {"Glück": 0.25, "Wut": 0.75},
+        "speaker": "s1",
+        "seconds": 1.25,
     }
+    assert (records[1]["speaker"], records[1]["seconds"]) == (None, 0.5)
     assert records[1]["predicted"] == "Wut"
     assert records[1]["probabilities"]["Glück"] == pytest.approx(1 / 3, abs=1e-6)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from voxadapt import SpeechClassifier
 from voxadapt.backbones import Lora, OpenLayers, load_backbone
-from voxadapt.recipes import finetune, fit_classifier, model_building
+from voxadapt.recipes import finetune_step, model_building, run_once
 from voxadapt.recipes.checkpoints import load_checkpoint
 
 Run = Callable[..., Any]
@@ -71,13 +71,13 @@ def test_lora_moves_and_the_encoder_s_own_weights_are_the_checkpoint_s(
     run_cli: Run, options: list[Any], hubert_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = []
-    fit = finetune.fit
+    fit = run_once.fit
 
     def spy(model: Any, *arguments: Any) -> Any:
         trained.append(model)
         return fit(model, *arguments)
 
-    monkeypatch.setattr(finetune, "fit", spy)
+    monkeypatch.setattr(run_once, "fit", spy)
     files = {path: path.read_bytes() for path in hubert_folder.iterdir()}
     assert run_cli("finetune", *options, "--lora=r=2", "--out=run").code == 0
     (model,) = trained
@@ -209,13 +209,13 @@ def test_bands_of_features_are_hidden_in_the_sum_and_not_in_one_layer(
     run_cli: Run, options: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
-    draw = fit_classifier.draw_batch_augment
+    draw = finetune_step.draw_batch_augment
 
     def spy(ids: Any, padding_mask: Any, size: int, *arguments: Any, **named: Any) -> Any:
         sizes.append((size, named["period"]))
         return draw(ids, padding_mask, size, *arguments, **named)
 
-    monkeypatch.setattr(fit_classifier, "draw_batch_augment", spy)
+    monkeypatch.setattr(finetune_step, "draw_batch_augment", spy)
     bands = ["--spec_augment.feature_masks=2", "--epochs=1"]
     for name in ("weighted", "lora"):
         ran = run_cli("finetune", *options, *TUNED[name][0], *bands, "--out", name)
@@ -230,7 +230,8 @@ def test_an_adapter_of_the_whole_backbone_goes_with_its_tuned_layers(
     ran = run_cli("pretrain_adapter", *pretrain_options, *backbone, "--epochs=1", "--out=adapter")
     assert ran.code == 0, ran.err
     options = [*options, "--epochs=1", "--adapter=adapter"]
-    assert run_cli("finetune", *options, "--lora=r=2", "--out=run").code == 0
+    lora = ["--lora=r=2", "--adapter-statistics=pretraining"]
+    assert run_cli("finetune", *options, *lora, "--out=run").code == 0
     adapter = SpeechClassifier.from_pretrained("run").frame_classifier.adapter
     saved = load_file("adapter/adapter/model.safetensors")
     assert torch.equal(adapter.standardize.mean, saved["standardize.mean"])
