@@ -1,28 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fine-tuning run as one page: what it scored, where it errs, how it learnt, what it was.
 
-The page is one file that loads nothing, so it can be mailed, archived and opened anywhere.
+    python recipes/report.py runs/finetune --clips 0 --out shared.html
+
+The page is one file that loads nothing, so it can be mailed, archived and opened anywhere. Every
+run writes its own; this makes it again, for example without recordings.
 """
 
 import json
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from voxadapt.recipes.command_line import UsageError
+from voxadapt.recipes.clip_inspection import INSPECTION_FILE
+from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.written_aside import write_aside
-from voxadapt.recipes.report_figures import Series, line_chart
+from voxadapt.recipes.options import require
+from voxadapt.recipes.report_calibration import calibration_section
+from voxadapt.recipes.report_clips import clips_section
+from voxadapt.recipes.report_corpora import corpora_section
+from voxadapt.recipes.report_embeddings import embeddings_section
 from voxadapt.recipes.report_head import head_section
-from voxadapt.recipes.report_page import build_page, percent, text
-from voxadapt.recipes.report_tables import (
-    confusion_table,
-    mistakes_table,
-    recall_table,
-    settings_list,
+from voxadapt.recipes.report_joined import JoinedRecord, joined_body
+from voxadapt.recipes.report_page import build_page, percent
+from voxadapt.recipes.report_regression import regression_body
+from voxadapt.recipes.report_sections import (
+    curves_section,
+    layers_section,
+    matrix_section,
+    mistakes_section,
+    recall_section,
+    settings_section,
+    two_columns,
 )
-from voxadapt.recipes.run_folder import flatten
 
-SHOWN_MISTAKES = 20
+logger = logging.getLogger(__name__)
+
+REPORT_FILE = "report.html"
+
+
+@dataclass
+class ReportOptions:
+    """Write the report of a finished fine-tuning run again.
+
+    Args:
+        run: The folder that `finetune` wrote: of one run, or of several folds or seeds.
+        out: The page; left out, report.html in the run's folder.
+        clips: Test clips with picture and recording, at most as many as the run kept (its
+            `--report-clips`); left out, all of these. 0 makes a page without recordings, to be
+            shared where they must not be.
+    """
+
+    run: str
+    out: str | None = None
+    clips: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.clips is None or self.clips >= 0, "--clips", self.clips, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -30,71 +66,153 @@ class RunRecord:
     """What a finished run left in its folder.
 
     Attributes:
-        name: The folder's name.
+        folder: The folder.
         metrics: ``metrics.json``.
         history: ``history.json``: one entry for each epoch.
         predictions: ``predictions.jsonl``: one record for each test clip.
+        inspection: ``inspection.json``; None where the run has none.
     """
 
-    name: str
+    folder: Path
     metrics: dict[str, Any]
     history: list[dict[str, float]]
     predictions: list[dict[str, Any]]
+    inspection: dict[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
 
 
-def write_report(out: Path) -> Path:
+def main(argv: Sequence[str] | None = None) -> Path:
+    """Run the recipe and return the page's path."""
+    options = parse(ReportOptions, argv, prog="report.py", positionals=("run",))
+    page = None if options.out is None else Path(options.out)
+    path = write_report(Path(options.run), page=page, clips=options.clips)
+    logger.info("report %s (%.1f MB)", path, path.stat().st_size / 1e6)
+    return path
+
+
+def write_report(out: Path, *, page: Path | None = None, clips: int | None = None) -> Path:
     """Write ``report.html`` into the folder of a finished fine-tuning run.
 
-    Reads ``metrics.json``, ``history.json`` and ``predictions.jsonl`` there, and nothing else.
+    Reads ``metrics.json``, ``history.json``, ``predictions.jsonl`` and, where it is there,
+    ``inspection.json`` and the recordings that it names. Of a folder that holds
+    several folds or seeds, it reads ``metrics.json``, and these files of each run.
 
     Args:
-        out: The folder of one run: of several folds or seeds, each has its own.
+        out: The folder.
+        page: Where to write instead.
+        clips: Clips to show at most; None shows all that the run kept.
 
     Returns:
         The page.
 
     Raises:
-        UsageError: A file is missing or damaged, or the folder holds the mean of several runs.
+        UsageError: A file is missing or damaged.
     """
-    run = read_run(out)
-    sections = (
-        head_section(run.name, run.metrics, len(run.history)),
-        '<div class="pair">',
-        matrix_section(run.metrics),
-        recall_section(run.metrics),
-        "</div>",
-        curves_section(run),
-        mistakes_section(run.predictions),
-        settings_section(run.metrics),
-    )
-    title = f"{run.name}: UA {percent(run.metrics['ua'])}"
-    page = build_page(title, "\n".join(sections)).encode()
-    path = out / "report.html"
-    write_aside(path, lambda stream: stream.write(page))
+    metrics = read_json(out / "metrics.json")
+    name = out.resolve().name
+    if "runs" in metrics:
+        title, body = joined_body(read_joined(out, name, metrics))
+    else:
+        title, body = single_body(read_run(out), clips)
+    path = page or out / REPORT_FILE
+    moving = any(mark in body for mark in ("<audio", 'class="map"'))
+    content = build_page(title, body, script=moving).encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_aside(path, lambda stream: stream.write(content))
+    except OSError as error:
+        raise UsageError(f"{path}: the report cannot be written ({error})") from error
     return path
 
 
+def single_body(run: RunRecord, clips: int | None) -> tuple[str, str]:
+    """Title and body of the page of one run."""
+    metrics, found = run.metrics, run.inspection or {}
+    kept = found.get("clips", [])
+    shown = kept if clips is None else _first_of_each(kept, clips)
+    heard = (
+        clips_section(
+            run.folder,
+            shown,
+            run.predictions,
+            left_out=len(shown) < len(kept),
+            uniform=metrics["config"].get("pool") == "mean",
+        )
+        if shown
+        else ""
+    )
+    if metrics.get("task") == "regression":
+        return regression_body(run.name, metrics, run.history, run.predictions, heard)
+    sections = (
+        head_section(run.name, metrics, len(run.history)),
+        '<div class="pair">',
+        matrix_section(metrics),
+        recall_section(metrics),
+        "</div>",
+        corpora_section(metrics),
+        embeddings_section(found["map"], run.predictions) if "map" in found else "",
+        curves_section(metrics, run.history),
+        layers_section(metrics),
+        two_columns(metrics, calibration_section(run.predictions, metrics.get("ece"))),
+        heard,
+        mistakes_section(run.predictions),
+        settings_section(run.name, metrics),
+    )
+    return f"{run.name}: UA {percent(metrics['ua'])}", "\n".join(filter(None, sections))
+
+
+def _first_of_each(kept: Sequence[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    """The first clips of each kind in turn, in the order they are kept in."""
+    rank: dict[str, int] = {}
+    order = []
+    for row, clip in enumerate(kept):
+        rank[clip["kind"]] = rank.get(clip["kind"], 0) + 1
+        order.append((rank[clip["kind"]], row))
+    return [kept[row] for row in sorted(row for _, row in sorted(order)[:count])]
+
+
 def read_run(out: Path) -> RunRecord:
-    """Read what the report needs.
+    """Read what the report of one run needs.
 
     Raises:
-        UsageError: As for `write_report`.
+        UsageError: A file is missing or damaged.
     """
-    metrics = _read_json(out / "metrics.json")
-    if "runs" in metrics:
-        folders = ", ".join(str(out / run["folder"]) for run in metrics["runs"][:3])
-        raise UsageError(
-            f"{out}: holds the mean of {len(metrics['runs'])} runs, and a report is of one run. "
-            f"Give the folder of one: {folders} …"
-        )
-    history = _read_json(out / "history.json")
+    inspection = None
+    if (out / INSPECTION_FILE).exists():
+        inspection = read_json(out / INSPECTION_FILE)
     path = out / "predictions.jsonl"
-    predictions = [
-        _parse(path, line, number)
-        for number, line in enumerate(_read_text(path).split("\n"), start=1)
-        if line.strip()
-    ]
-    return RunRecord(out.resolve().name, metrics, history, predictions)
+    return RunRecord(
+        out,
+        read_json(out / "metrics.json"),
+        read_json(out / "history.json"),
+        [
+            _parse(path, line, number)
+            for number, line in enumerate(_read_text(path).split("\n"), start=1)
+            if line.strip()
+        ],
+        inspection,
+    )
+
+
+def read_joined(out: Path, name: str, metrics: dict[str, Any]) -> JoinedRecord:
+    """Read what the report of several folds or seeds needs.
+
+    Raises:
+        UsageError: A file is missing or damaged.
+    """
+    runs = [read_run(out / run["folder"]) for run in metrics["runs"]]
+    return JoinedRecord(
+        name,
+        metrics,
+        [run.metrics for run in runs],
+        [run.history for run in runs],
+        [record for run in runs for record in run.predictions],
+        [(out / run["folder"] / REPORT_FILE).exists() for run in metrics["runs"]],
+    )
 
 
 def _read_text(path: Path) -> str:
@@ -108,7 +226,12 @@ def _read_text(path: Path) -> str:
         ) from None
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Read a file of the run.
+
+    Raises:
+        UsageError: It is missing or damaged.
+    """
     return _parse(path, _read_text(path), None)
 
 
@@ -122,89 +245,5 @@ def _parse(path: Path, source: str, line: int | None) -> Any:
         ) from None
 
 
-def matrix_section(metrics: dict[str, Any]) -> str:
-    """The confusion matrix."""
-    return f"""<section id="confusion">
-<h2>Confusion matrix</h2>
-<p class="lead">Clips, and the share of their row: clips of one true class by the class predicted.
-Blue is right, orange is wrong.</p>
-{confusion_table(metrics["labels"], metrics["confusion"])}
-</section>"""
-
-
-def recall_section(metrics: dict[str, Any]) -> str:
-    """One bar a class."""
-    table = recall_table(
-        metrics["labels"], metrics["confusion"], metrics["per_class_recall"], metrics["ua"]
-    )
-    return f"""<section id="recall">
-<h2>Recall by class</h2>
-<p class="lead">The upright mark is their mean, the unweighted accuracy.</p>
-{table}
-</section>"""
-
-
-def curves_section(run: RunRecord) -> str:
-    """Losses and validation score by epoch."""
-    history, chosen = run.history, run.metrics["best_epoch"]
-    epochs = [round(entry["epoch"]) + 1 for entry in history]
-    losses = [
-        Series("training", "blue", [entry["train_loss"] for entry in history]),
-        Series("validation", "orange", [entry["valid_loss"] for entry in history]),
-    ]
-    accuracy = [Series("validation", "orange", [entry["valid_ua"] for entry in history])]
-    chance = 1 / len(run.metrics["labels"])
-    loss = line_chart("Loss", epochs, losses, chosen=chosen)
-    score = line_chart(
-        "Unweighted accuracy, %",
-        epochs,
-        accuracy,
-        chosen=chosen,
-        shares=True,
-        level=("chance", chance),
-    )
-    return f"""<section id="training">
-<h2>Training</h2>
-<p class="lead">The kept epoch is the latest whose unweighted accuracy on validation is within one
-standard error of the best. Training loss is measured with dropout, hidden features and smoothed
-labels, so it can stand above validation’s.</p>
-<div class="charts">
-{loss}
-{score}
-</div>
-</section>"""
-
-
-def mistakes_section(predictions: list[dict[str, Any]]) -> str:
-    """The wrong predictions that the model was surest of."""
-    wrong = [record for record in predictions if record["predicted"] != record["label"]]
-    wrong.sort(key=lambda record: -record["probabilities"][record["predicted"]])
-    shown = wrong[:SHOWN_MISTAKES]
-    if wrong:
-        told = f"{len(shown)} of {len(wrong):,} wrong predictions, the surest first."
-    else:
-        told = "No test clip was predicted wrongly."
-    return f"""<section id="mistakes">
-<h2>Most confident mistakes</h2>
-<p class="lead">{told}</p>
-{mistakes_table(shown) if shown else ""}
-</section>"""
-
-
-def settings_section(metrics: dict[str, Any]) -> str:
-    """What it takes to run this again, folded away."""
-    return f"""<section id="settings">
-<details>
-<summary>Configuration, versions, split fingerprint</summary>
-<div>
-<h3>Configuration</h3>
-{settings_list(flatten(metrics["config"]))}
-<h3>Versions</h3>
-{settings_list(metrics["versions"])}
-<h3>Split</h3>
-<p>Protocol <code>{text(metrics["protocol"])}</code>, fingerprint
-<code>{text(metrics["split_fingerprint"])}</code>. Scores on splits with different fingerprints
-cannot be compared.</p>
-</div>
-</details>
-</section>"""
+if __name__ == "__main__":
+    leave(run_command(main))

@@ -97,15 +97,15 @@ def line_chart(
     if places:
         keys += f'<span class="key dashed">{text(named)}</span>'
     summary = "; ".join(
-        f"{line.name} from {_tell(line.values[0], shares)} to {_tell(line.values[-1], shares)}"
+        f"{line.name} from {tell(line.values[0], shares)} to {tell(line.values[-1], shares)}"
         for line in lines
     )
     return f"""<figure>
 <figcaption><b>{text(title)}</b>{keys}</figcaption>
 <svg class="chart" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}">
 <title>{text(f"{title} by {axis}: {summary}")}</title>
-{_value_marks(down, ticks, shares)}
-{_point_marks(across, points, axis)}
+{value_marks(down, ticks, shares)}
+{point_marks(across, points, axis)}
 {_level(down.place(level[1]), *level, shares) if level else ""}
 {"".join(_upright(across.place(place)) for place in places)}
 {_chosen_mark(across, lines[-1], points, chosen, shares) if chosen is not None else ""}
@@ -133,23 +133,26 @@ def score_strip(share: float, interval: Sequence[float] | None, chance: float | 
     return f'<svg height="22" aria-hidden="true">{"".join(parts)}</svg>'
 
 
-def share_bar(share: float, mean: float) -> str:
+def share_bar(share: float, mean: float | None) -> str:
     """Draw a share as a bar of the full width's part, with a mark at the mean of all bars."""
-    x = f"{100 * mean:.2f}%"
+    mark = ""
+    if mean is not None:
+        x = f"{100 * mean:.2f}%"
+        mark = f'<line class="mark" x1="{x}" x2="{x}" y1="-3" y2="17"/>'
     return (
         '<svg height="14" aria-hidden="true"><rect class="track" width="100%" height="14" rx="2"/>'
-        f'<rect class="blue" width="{100 * share:.2f}%" height="14" rx="2"/>'
-        f'<line class="mark" x1="{x}" x2="{x}" y1="-3" y2="17"/></svg>'
+        f'<rect class="blue" width="{100 * share:.2f}%" height="14" rx="2"/>{mark}</svg>'
     )
 
 
-def _tell(value: float, shares: bool) -> str:
+def tell(value: float, shares: bool) -> str:
+    """A value with as many digits as can be read: a share in percent, or three digits."""
     if shares:
         return percent(value)
     return f"{value:.3f}" if 0.1 <= abs(value) < 1_000 or value == 0 else f"{value:.3g}"
 
 
-def _value_marks(down: Scale, ticks: Sequence[float], shares: bool) -> str:
+def value_marks(down: Scale, ticks: Sequence[float], shares: bool, *, right: float = _RIGHT) -> str:
     """Horizontal grid lines and their values, with as many decimals as the steps need."""
     unit = 100 if shares else 1
     step = unit * (ticks[1] - ticks[0])
@@ -162,9 +165,10 @@ def _value_marks(down: Scale, ticks: Sequence[float], shares: bool) -> str:
     )
 
 
-def _point_marks(across: Scale, points: Sequence[int], axis: str) -> str:
+def point_marks(across: Scale, points: Sequence[int], axis: str) -> str:
+    """Round numbers of epochs, steps or layers below a drawing, and what they are."""
     first, last = points[0], points[-1]
-    count = 10 if len(points) <= 10 and last < 1_000 else 6
+    count = 10 if len(points) <= 13 and last < 1_000 else 6
     ticks = [tick for tick in round_ticks(first, last, count=count) if tick == int(tick)]
     ticks = [first, *(int(tick) for tick in ticks if first < tick <= last)]
     marks = "".join(
@@ -178,7 +182,7 @@ def _point_marks(across: Scale, points: Sequence[int], axis: str) -> str:
 def _level(y: float, name: str, value: float, shares: bool) -> str:
     return (
         f'<line class="level" x1="{_LEFT}" x2="{_RIGHT}" y1="{y}" y2="{y}">'
-        f"<title>{text(name)}: {_tell(value, shares)}</title></line>"
+        f"<title>{text(name)}: {tell(value, shares)}</title></line>"
     )
 
 
@@ -194,7 +198,7 @@ def _chosen_mark(
     anchor = "start" if x < _WIDTH / 3 else "end" if x > 2 * _WIDTH / 3 else "middle"
     return (
         f'{_upright(x)}<text class="told" x="{x}" y="{_TOP - 12}" text-anchor="{anchor}">'
-        f"chosen: epoch {chosen}, {_tell(line.values[row], shares)}</text>"
+        f"chosen: epoch {chosen}, {tell(line.values[row], shares)}</text>"
     )
 
 
@@ -218,6 +222,6 @@ def _line(
             drawn.append(f'<circle class="{line.tone}" cx="{x}" cy="{y}" r="2.5"/>')
         drawn.append(
             f'<circle class="target" cx="{x}" cy="{y}" r="7"><title>'
-            f"{text(line.name)}, {text(axis)} {point:,}: {_tell(value, shares)}</title></circle>"
+            f"{text(line.name)}, {text(axis)} {point:,}: {tell(value, shares)}</title></circle>"
         )
     return "".join(drawn)

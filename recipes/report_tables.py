@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from voxadapt.recipes.report_figures import share_bar
@@ -64,6 +65,67 @@ def _matrix_row(label: str, row: int, counts: Sequence[int], labels: Sequence[st
     return f'<tr>{head}{"".join(cells)}<td class="total">{total}</td></tr>'
 
 
+@dataclass(frozen=True)
+class Bar:
+    """A row of a table of bars.
+
+    Attributes:
+        name: What is scored.
+        share: Its score, 0 to 1; None draws no bar.
+        told: What stands at the end of the row, such as ``12 of 15``; None leaves that column out.
+        further: Cells between the score and that.
+        score: What stands for the score in place of the share.
+    """
+
+    name: str
+    share: float | None
+    told: str | None = None
+    further: Sequence[str] = ()
+    score: str = ""
+
+
+def bars_table(
+    heads: Sequence[str], bars: Sequence[Bar], mean: float | None, *, kind: str = "", none: str = ""
+) -> str:
+    """Set one bar a row.
+
+    Args:
+        heads: Names of the columns: what is scored, the score, any further ones, and the last.
+        bars: The rows.
+        mean: Marked on each bar; None marks nothing.
+        kind: Class of the table.
+        none: What stands in place of a bar where there is no score.
+    """
+    rows = "".join(_bar_row(bar, mean, none) for bar in bars)
+    dense = " dense" if len(bars) > _DENSE_CLASSES else ""
+    first, *others = (text(head) for head in heads)
+    kinds = ["number", *["number further"] * (len(others) - 2), "number"][: len(others)]
+    columns = "".join(
+        f'<th class="{told}" scope="col">{head}</th>'
+        for told, head in zip(kinds, others, strict=True)
+    )
+    return f"""<table class="list bars{dense} {kind}">
+<thead><tr><th class="name" scope="col">{first}</th><th class="bar" scope="col"></th>{columns}</tr>
+</thead>
+<tbody>
+{rows}
+</tbody>
+</table>"""
+
+
+def _bar_row(bar: Bar, mean: float | None, none: str) -> str:
+    drawn = f'<span class="faint">{text(none)}</span>'
+    score = "–"
+    if bar.share is not None:
+        drawn, score = share_bar(bar.share, mean), bar.score or percent(bar.share)
+    last = "" if bar.told is None else f'<td class="number faint">{text(bar.told)}</td>'
+    further = "".join(f'<td class="number further">{text(cell)}</td>' for cell in bar.further)
+    return (
+        f'<tr><th class="name" scope="row"><bdi>{text(bar.name)}</bdi></th>'
+        f'<td class="bar">{drawn}</td><td class="number">{score}</td>{further}{last}</tr>'
+    )
+
+
 def recall_table(
     labels: Sequence[str],
     confusion: Sequence[Sequence[int]],
@@ -78,25 +140,20 @@ def recall_table(
         recall: By label; None where the class has no clip.
         mean: Mean recall, the unweighted accuracy, marked on each bar.
     """
-    order = sorted(range(len(labels)), key=lambda row: -_known(recall[labels[row]]))
-    rows = []
+    order = sorted(range(len(labels)), key=lambda row: -_known(recall.get(labels[row])))
+    bars = []
     for row in order:
-        share, total = recall[labels[row]], sum(confusion[row])
-        bar = '<span class="faint">no clip</span>' if share is None else share_bar(share, mean)
-        rows.append(
-            f'<tr><th class="name" scope="row"><bdi>{text(labels[row])}</bdi></th>'
-            f'<td class="bar">{bar}</td>'
-            f'<td class="number">{"–" if share is None else percent(share)}</td>'
-            f'<td class="number faint">{confusion[row][row]} of {total}</td></tr>'
+        predicted = sum(counts[row] for counts in confusion)
+        bars.append(
+            Bar(
+                labels[row],
+                recall.get(labels[row]),
+                f"{confusion[row][row]} of {sum(confusion[row])}",
+                [percent(confusion[row][row] / predicted) if predicted else "–"],
+            )
         )
-    dense = " dense" if len(labels) > _DENSE_CLASSES else ""
-    return f"""<table class="list recall{dense}">
-<thead><tr><th class="name" scope="col">class</th><th class="bar" scope="col"></th>
-<th class="number" scope="col">recall</th><th class="number" scope="col">right</th></tr></thead>
-<tbody>
-{"".join(rows)}
-</tbody>
-</table>"""
+    heads = ["class", "recall", "precision", "right"]
+    return bars_table(heads, bars, mean, kind="recall", none="no clip")
 
 
 def _known(share: float | None) -> float:

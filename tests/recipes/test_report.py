@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -10,17 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from voxadapt.recipes.command_line import UsageError
+from voxadapt.recipes import report_sounds
+from voxadapt.recipes.clip_pictures import encode_wav
+from voxadapt.recipes.command_line import UsageError, parse
 from voxadapt.recipes.finetune_options import FinetuneOptions
 from voxadapt.recipes.metrics import (
     bootstrap_interval,
     classification_metrics,
     expected_calibration_error,
 )
-from voxadapt.recipes.report import SHOWN_MISTAKES, write_report
+from voxadapt.recipes.report import write_report
 from voxadapt.recipes.report_figures import round_ticks
 from voxadapt.recipes.report_head import describe_protocol, describe_seconds
+from voxadapt.recipes.report_script import SCRIPT
+from voxadapt.recipes.report_sections import SHOWN_MISTAKES
 from voxadapt.recipes.run_folder import versions
 
 LABELS = ["angry", "happy", "neutral", "sad"]
@@ -155,6 +161,14 @@ def make_run(tmp_path: Path) -> MakeRun:
             "adapter": "random",
             "parameters_trained": 1432580,
             "seconds": 83.4,
+            "by_speaker": {
+                name: classification_metrics(labels, true[number::6], predicted[number::6])
+                for number, name in enumerate(sorted(set(speakers)))
+            },
+            "by_duration": [
+                {"from": 0, "to": 2, **classification_metrics(labels, true[:5], predicted[:5])},
+                {"from": 16, "to": None, **classification_metrics(labels, true[5:], predicted[5:])},
+            ],
         }
         out = tmp_path / name
         out.mkdir()
@@ -165,6 +179,8 @@ def make_run(tmp_path: Path) -> MakeRun:
                 "id": clip_id.format(clip),
                 "label": labels[true[clip]],
                 "predicted": labels[predicted[clip]],
+                "speaker": speakers[clip],
+                "seconds": 1.0 + 0.1 * clip,
                 "probabilities": dict(zip(labels, probabilities[clip].tolist(), strict=True)),
             }
             for clip in range(clips)
@@ -198,7 +214,10 @@ def test_every_section_stands_in_order(make_run: MakeRun) -> None:
     assert path.name == "report.html"
     assert page.root.find("h1")[0].told() == "80 test clips in 4 classes"
     names = [section.attributes["id"] for section in page.root.find("section")]
-    assert names == ["confusion", "recall", "training", "mistakes", "settings"]
+    assert names == [
+        *("confusion", "recall", "training", "speakers", "durations", "calibration"),
+        *("mistakes", "settings"),
+    ]
     assert page.root.find("title")[0].told().startswith("run: UA")
 
 
@@ -264,7 +283,10 @@ def test_recall_bars_are_sorted_and_as_long_as_the_recall(make_run: MakeRun) -> 
     assert [row[0] for row in rows] == [*order, "contempt"]
     assert [plain(row[2]) for row in rows] == [*(as_percent(known[label]) for label in order), "–"]
     assert rows[-1][1] == "no clip"
-    assert rows[-1][3] == "0 of 0"
+    assert rows[-1][-1] == "0 of 0"
+    found = np.array(metrics["confusion"])
+    precision = dict(zip(metrics["labels"], np.diag(found) / found.sum(axis=0), strict=True))
+    assert [plain(row[3]) for row in rows[:4]] == [as_percent(precision[label]) for label in order]
     bars = [bar.attributes["width"] for bar in page.section("recall").find("rect", kind="blue")]
     assert bars == [f"{100 * known[label]:.2f}%" for label in order]
     marks = {mark.attributes["x1"] for mark in page.section("recall").find("line")}
@@ -389,6 +411,90 @@ def test_data_cannot_become_markup(make_run: MakeRun) -> None:
     assert any(title.startswith(f"{HOSTILE} predicted as") for title in titles)
 
 
+def add_inspection(out: Path, count: int = 4, **changes: Any) -> list[str]:
+    """Write the map and clips of a run as `finetune` does; the recordings are noise."""
+    lines = (out / "predictions.jsonl").read_text(encoding="utf-8").split("\n")[:count]
+    ids = [json.loads(line)["id"] for line in lines]
+    random = np.random.default_rng(0)
+    (out / "clips").mkdir()
+    for number in range(count):
+        noise = encode_wav(torch.from_numpy(random.uniform(-0.5, 0.5, 16_000)).float())
+        (out / "clips" / f"{number:02d}.wav").write_bytes(noise)
+    clips = [
+        {
+            "id": name,
+            "kind": ("best", "worst")[number % 2],
+            "sound": f"clips/{number:02d}.wav",
+            "missing": "",
+            "speaker": "s1",
+            "seconds": 0.98,
+            "weights": [[0.5, 1.5] * 20, [1.0, 1.0] * 20],
+            **changes,
+        }
+        for number, name in enumerate(ids)
+    ]
+    points = [{"id": name, "x": 0.5, "y": 0.25} for name in ids]
+    drawn = {"method": "t-SNE", "seed": 0, "clips": 80, "points": points}
+    dump(out / "inspection.json", {"map": drawn, "clips": clips})
+    return ids
+
+
+def test_names_of_clips_on_maps_and_cards_cannot_become_markup(make_run: MakeRun) -> None:
+    out = make_run([HOSTILE, "b", "c"], clip_id=HOSTILE + " {}")
+    add_inspection(out, kind=HOSTILE, speaker=HOSTILE)
+    page = Page(write_report(out))
+    elements = page.root.find()
+    (script,) = page.root.find("script")
+    assert script.text == SCRIPT
+    assert not [e for e in elements for name in e.attributes if name.startswith("on")]
+    assert page.section("clips").find("p", kind="id")[0].told().startswith(HOSTILE)
+    titles = page.section("embeddings").find("title")
+    assert any(title.text.startswith(HOSTILE) for title in titles)
+    sources = [
+        e.attributes[name] for e in elements for name in ("src", "href") if name in e.attributes
+    ]
+    assert len(sources) == 8
+    assert all(source.startswith("data:") for source in sources)
+
+
+def test_fewer_clips_can_be_shown_and_none(make_run: MakeRun) -> None:
+    out = make_run()
+    ids = add_inspection(out)
+    cards = [len(Page(write_report(out, clips=count)).root.find("audio")) for count in (9, 3, 0)]
+    assert cards == [4, 3, 0]
+    shown = Page(write_report(out, clips=2)).section("clips").find("p", kind="id")
+    assert [name.told() for name in shown] == ids[:2]  # the best and the worst
+    assert b"<audio" not in write_report(out, clips=0, page=out / "other.html").read_bytes()
+
+
+def test_a_page_takes_no_more_sound_than_it_can_hold(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = make_run()
+    add_inspection(out)
+    monkeypatch.setattr(report_sounds, "MOST_AUDIO_BYTES", 70_000)  # a clip has 32,044
+    section = Page(write_report(out)).section("clips")
+    assert len(section.find("audio")) == 2
+    assert len(section.find("image")) == 4
+    assert section.told().count("Without sound") == 2
+
+
+def test_only_recordings_of_the_run_are_read(make_run: MakeRun, tmp_path: Path) -> None:
+    out = make_run()
+    add_inspection(out)
+    secret = tmp_path / "secret.wav"
+    (out / "clips" / "00.wav").rename(secret)
+    (out / "clips" / "01.wav").write_bytes(b"RIFF and no more")
+    found = json.loads((out / "inspection.json").read_text(encoding="utf-8"))
+    found["clips"][0]["sound"] = str(secret)
+    found["clips"][2]["sound"] = "../secret.wav"
+    dump(out / "inspection.json", found)
+    section = Page(write_report(out)).section("clips")
+    assert len(section.find("audio")) == 1
+    assert section.told().count("folder is gone") == 2
+    assert section.told().count("folder is damaged") == 1
+
+
 def test_page_loads_nothing(make_run: MakeRun) -> None:
     page = Page(write_report(make_run()))
     elements = page.root.find()
@@ -443,12 +549,6 @@ def test_damaged_line_is_named(make_run: MakeRun) -> None:
         write_report(out)
 
 
-def test_folder_of_several_runs_is_refused(make_run: MakeRun) -> None:
-    out = make_run(runs=[{"folder": "fold-1/seed-0"}, {"folder": "fold-2/seed-0"}])
-    with pytest.raises(UsageError, match=r"mean of 2 runs.*fold-1/seed-0"):
-        write_report(out)
-
-
 @pytest.mark.parametrize(
     ("protocol", "words"),
     [
@@ -483,3 +583,86 @@ def test_ticks_are_few_even_and_cover_the_values(low: float, high: float) -> Non
     assert steps.min() > 0
     assert np.allclose(steps, steps[0])
     assert ticks[0] + steps[0] > low - 1e-9
+
+
+def test_other_corpora_and_label_columns_have_their_own_bars(make_run: MakeRun) -> None:
+    plain_run = Page(write_report(make_run()))
+    assert not plain_run.root.find("section", id="corpora")
+    assert not plain_run.root.find("section", id="columns")
+    scores = {"n": 7, "ua": 0.4, "wa": 0.5, "macro_f1": 0.3}
+    other = {"name": HOSTILE, "labels": ["a", "b"], "confusion": [[3, 1], [2, 1]], **scores}
+    columns = {"emotion": scores, "speaker": {**other, "ua": 0.9}, "dialect": None}
+    page = Page(write_report(make_run(name="more", cross_corpus=[other], by_column=columns)))
+    assert page.table("corpora")[0][0] == HOSTILE
+    assert [plain(cell) for cell in page.table("corpora")[0][2:5]] == ["40.0 %", "50.0 %", "30.0 %"]
+    assert [row[0] for row in page.table("columns")] == ["emotion", "speaker", "dialect"]
+    assert page.table("columns")[2][1:] == ["not scored", "–", "–", "–", "0"]
+    assert plain(page.table("columns")[1][2]) == "90.0 %"
+    matrices = page.section("corpora").find("table", kind="matrix")
+    assert matrices[0].find("tbody")[0].children[0].told().startswith("a 3")
+
+
+def test_weights_of_layers_are_bars_relative_to_the_highest(make_run: MakeRun) -> None:
+    page = Page(write_report(make_run(layer_weights=[0.1, 0.6, 0.3])))
+    rows = page.table("layers")
+    assert [plain(row[2]) for row in rows] == ["10.0 %", "60.0 %", "30.0 %"]
+    bars = page.section("layers").find("rect", kind="blue")
+    assert [float(bar.attributes["width"][:-1]) for bar in bars] == pytest.approx(
+        [100 / 6, 100, 50], abs=0.01
+    )
+
+
+def test_speakers_stand_worst_first(make_run: MakeRun) -> None:
+    out = make_run()
+    by_speaker = load(out)["by_speaker"]
+    rows = Page(write_report(out)).table("speakers")
+    assert sorted(row[0] for row in rows) == sorted(by_speaker)
+    shares = [by_speaker[row[0]]["wa"] for row in rows]
+    assert shares == sorted(shares)
+    assert [plain(row[2]) for row in rows] == [as_percent(share) for share in shares]
+
+
+def test_lengths_have_no_upper_end_where_there_is_none(make_run: MakeRun) -> None:
+    rows = Page(write_report(make_run())).table("durations")
+    assert [row[0] for row in rows] == ["0 to 2 s", "from 16 s"]
+
+
+def test_unknown_speakers_and_lengths_leave_no_empty_section(make_run: MakeRun) -> None:
+    page = Page(write_report(make_run(by_speaker={}, by_duration=[])))
+    names = [section.attributes["id"] for section in page.root.find("section")]
+    assert names == ["confusion", "recall", "training", "calibration", "mistakes", "settings"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"clips": 20}, "Few test clips: angry (5), happy (5)"),
+        ({"right": 0.0}, "do not show that the model has learnt anything"),
+        ({"tested": 3}, "No test clip, so no part in UA: sad."),
+        ({"left_out": 3}, "3 clips were left out because of their audio"),
+    ],
+)
+def test_what_a_reader_must_know_comes_before_the_scores(
+    changes: dict[str, Any], words: str, make_run: MakeRun
+) -> None:
+    page = Page(write_report(make_run(**changes)))
+    (notice,) = page.root.find(kind="notice")
+    assert words in plain(notice.told())
+    assert "warning" in notice.attributes["class"].split()
+    assert page.source.index('class="notice') < page.source.index('class="scores"')
+
+
+def test_a_test_part_of_one_clip(make_run: MakeRun) -> None:
+    page = Page(write_report(make_run(clips=6, tested=1, right=2.0)))
+    assert plain(page.root.find(kind="value")[0].told()) == "100.0 %"
+
+
+def test_commands_bring_the_run_back(make_run: MakeRun) -> None:
+    config = dataclasses.asdict(FinetuneOptions(data=["my corpus.csv"], pool="qkv", epochs=7))
+    config["head"]["dropout"] = 0.5
+    commands = Page(write_report(make_run(config=config))).root.find("pre", kind="command")
+    words = shlex.split(commands[0].text)
+    assert words[:2] == ["voxadapt", "finetune"]
+    again = parse(FinetuneOptions, words[2:], prog="finetune.py")
+    assert dataclasses.asdict(again) == config
+    assert commands[1].text.startswith("voxadapt score runs/finetune --data 'my corpus.csv'")
