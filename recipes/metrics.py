@@ -120,10 +120,10 @@ def bootstrap_interval(
     probability = draws / draws.sum()
     drawn = np.random.default_rng(seed).multinomial(draws.sum(), probability, samples).astype(float)
     shape, right = (len(draws), len(labels)), true == predicted
-    scores = _scores(
-        right=drawn @ _count(units[right], true[right], shape),
-        true=drawn @ _count(units, true, shape),
-        predicted=drawn @ _count(units, predicted, shape),
+    scores = scores_of_counts(
+        right=drawn @ count_pairs(units[right], true[right], shape),
+        true=drawn @ count_pairs(units, true, shape),
+        predicted=drawn @ count_pairs(units, predicted, shape),
     )
     edges = [50 * (1 - level), 50 * (1 + level)]
     return {name: np.percentile(scores[name], edges).tolist() for name in SCORES} | {"unit": unit}
@@ -171,41 +171,18 @@ def expected_calibration_error(
     return float(np.abs(per_bin).sum() / len(true))
 
 
-def score_probabilities(
-    labels: Sequence[str],
-    true: np.ndarray,
-    probabilities: np.ndarray,
-    speakers: Sequence[str | None],
-) -> dict[str, Any]:
-    """Everything that is reported of a scored part: metrics, their interval, calibration error.
-
-    Args:
-        labels: Names of the classes ``C``.
-        true: ``[N]`` int, class of each clip.
-        probabilities: ``[N, C]`` float.
-        speakers: Speaker of each clip, None where unknown.
-
-    Returns:
-        ``labels``, what `classification_metrics` gives, ``ci95`` and ``ece``.
-    """
-    predicted = probabilities.argmax(axis=1)
-    return {
-        "labels": list(labels),
-        **classification_metrics(labels, true, predicted),
-        "ci95": bootstrap_interval(labels, true, predicted, speakers=speakers),
-        "ece": expected_calibration_error(probabilities, true),
-    }
-
-
-def average_runs(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+def average_runs(
+    runs: Sequence[dict[str, Any]], names: Sequence[str] = SCORES
+) -> dict[str, dict[str, float | None]]:
     """Average the scores of several runs, such as seeds or folds.
 
     Args:
         runs: what `classification_metrics` gave for each.
+        names: the scores to average.
 
     Returns:
-        For `wa`, `ua` and `macro_f1`, the `mean` and the sample standard deviation `std`
-        (divisor n - 1; 0 for a single run).
+        For each of `names`, the `mean` and the sample standard deviation `std` (divisor n - 1; 0
+        for a single run) over the runs that have the score; None where no run has.
 
     Raises:
         ValueError: no runs, or a run without one of the scores.
@@ -213,21 +190,36 @@ def average_runs(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     if not runs:
         raise ValueError("runs must hold at least one run's metrics, got none.")
     for number, run in enumerate(runs):
-        missing = [name for name in SCORES if name not in run]
+        missing = [name for name in names if name not in run]
         if missing:
             raise ValueError(
-                f"runs must each have {', '.join(SCORES)}; run {number} lacks {', '.join(missing)}."
+                f"runs must each have {', '.join(names)}; run {number} lacks {', '.join(missing)}."
             )
-    averages = {}
-    for name in SCORES:
-        values = np.array([run[name] for run in runs], dtype=float)
+    averages: dict[str, dict[str, float | None]] = {}
+    for name in names:
+        values = np.array([run[name] for run in runs if run[name] is not None], dtype=float)
         std = values.std(ddof=1) if len(values) > 1 else 0.0
-        averages[name] = {"mean": float(values.mean()), "std": float(std)}
+        known = len(values) > 0
+        averages[name] = {
+            "mean": float(values.mean()) if known else None,
+            "std": float(std) if known else None,
+        }
     return averages
 
 
-def _scores(right: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """Score many resamples at once, from counts of clips by class, each `[samples, C]`."""
+def scores_of_counts(
+    right: np.ndarray, true: np.ndarray, predicted: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Score many resamples or groups of clips at once.
+
+    Args:
+        right: clips that are right, by class, `[N, C]` float.
+        true: clips of each class, `[N, C]` float.
+        predicted: clips that are taken for each class, `[N, C]` float.
+
+    Returns:
+        `wa`, `ua` and `macro_f1`, each `[N]`; scikit-learn's values where counts are whole numbers.
+    """
     recall = np.divide(right, true, out=np.zeros_like(right), where=true > 0)
     either = true + predicted
     f1 = np.divide(2 * right, either, out=np.zeros_like(right), where=either > 0)
@@ -238,9 +230,21 @@ def _scores(right: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> dict[
     }
 
 
-def _count(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Count pairs of row and column, `[rows, columns]` float."""
-    flat = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
+def count_pairs(
+    rows: np.ndarray,
+    columns: np.ndarray,
+    shape: tuple[int, int],
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """Count pairs of row and column, `[rows, columns]` float.
+
+    Args:
+        rows: `[N]` int.
+        columns: `[N]` int.
+        shape: the number of rows and of columns.
+        weights: `[N]` float, what each pair counts; 1 without.
+    """
+    flat = np.bincount(rows * shape[1] + columns, weights, minlength=shape[0] * shape[1])
     return flat.reshape(shape).astype(float)
 
 

@@ -1,19 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ``--out`` folder of a run: claimed once, continued only by the same run."""
 
+import dataclasses
 import json
 import platform
+import typing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from voxadapt.recipes.command_line import UsageError
 from voxadapt.recipes.corpora.written_aside import UNFINISHED, remove_leftovers, write_aside
 from voxadapt.recipes.options import ONLINE
 
+Options = TypeVar("Options")
+
 RUN_FILE = "run.json"
-# Where the run writes and whether it continues do not change what it computes.
-NOT_COMPARED = ("out", "resume", "features", "max_steps", "max_epochs")
+# Where the run writes, whether it continues, and what goes side by side do not change the result.
+NOT_COMPARED = (
+    "out",
+    "resume",
+    "features",
+    "max_steps",
+    "max_epochs",
+    "jobs",
+    "report_clips",
+    "report_map",
+)
 # A run that ended before it computed anything leaves no more than these, and nothing to lose.
 NOTHING_YET = {RUN_FILE, "bad_audio.jsonl", "audio_check.json"}
 
@@ -76,6 +89,21 @@ def read_record(out: Path) -> dict[str, Any] | None:
         return None
     ours = isinstance(record, dict) and isinstance(record.get("config"), dict)
     return record if ours and "command" in record else None
+
+
+def read_options(options_class: type[Options], config: dict[str, Any]) -> Options:
+    """Turn the options that `claim_out` wrote down into what they were.
+
+    Args:
+        options_class: The recipe's options, a dataclass.
+        config: What stands in the record.
+    """
+    hints = typing.get_type_hints(options_class)
+    values = {
+        name: read_options(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value
+        for name, value in config.items()
+    }
+    return options_class(**values)
 
 
 def compare_configs(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

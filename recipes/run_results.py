@@ -1,110 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What fine-tuning runs leave beside their metrics: the split, and the mean of several runs."""
+"""What a fine-tuning run leaves beside its metrics, and how its end is told."""
 
-import dataclasses
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from voxadapt.recipes.finetune_options import FinetuneOptions
-from voxadapt.recipes.fit_classifier import LabelledFrames
-from voxadapt.recipes.metrics import average_runs, bootstrap_interval
-from voxadapt.recipes.run_folder import versions
+from voxadapt.recipes.corpora.written_aside import write_aside
+from voxadapt.recipes.labelled_frames import LabelledFrames
+from voxadapt.recipes.metrics import SCORES
+from voxadapt.recipes.run_plan import PlannedRun
+from voxadapt.recipes.run_reading import read_lines
+from voxadapt.recipes.target_scores import score_names
 
 logger = logging.getLogger(__name__)
+
+Results = list[tuple[PlannedRun, dict[str, Any]]]
 
 
 def split_record(data: LabelledFrames) -> dict[str, Any]:
     """Which clip was in which part."""
     parts = {
-        name: [data.clips[index].id for index in getattr(data.splits, name)]
-        for name in ("train", "valid", "test")
+        name: [data.clips[index].id for index in indices]
+        for name, indices in data.splits.parts().items()
     }
-    return {"protocol": data.splits.protocol, "notes": data.splits.notes, **parts}
-
-
-def join_runs(
-    out: Path, results: list[tuple[Path, dict[str, Any]]], options: FinetuneOptions
-) -> dict[str, Any]:
-    """Metrics over folds and seeds: means, their spread, and each run."""
-    runs = [result for _, result in results]
-    averages = average_runs(runs)
-    folds = sorted({run["fold"] for run in runs if run["fold"] is not None})
-    names = ("ua", "wa", "macro_f1")
     return {
-        "labels": runs[0]["labels"],
-        "n": sum(run["n"] for run in runs),
-        **{name: averages[name]["mean"] for name in names},
-        "std": {name: averages[name]["std"] for name in names},
-        "confusion": np.sum([run["confusion"] for run in runs], axis=0).tolist(),
-        "protocol": runs[0]["protocol"],
-        "by_fold": [
-            {"fold": fold, **average_runs([run for run in runs if run["fold"] == fold])}
-            for fold in folds
-        ],
-        "ci95": pooled_interval([folder for folder, _ in results], runs[0]["labels"]),
-        "seed": options.seed,
-        "seeds": options.seeds,
-        "runs": [
-            {
-                "folder": str(folder.relative_to(out)),
-                **{key: run[key] for key in ("fold", "seed", "best_epoch", "split_fingerprint")},
-                **{name: run[name] for name in names},
-            }
-            for folder, run in results
-        ],
-        **mean_layer_weights(runs),
-        "adapter": runs[0]["adapter"],
-        "left_out": runs[0]["left_out"],
-        "parameters_trained": runs[0]["parameters_trained"],
-        "seconds": round(sum(run["seconds"] for run in runs), 1),
-        "speaker_overlap": any(run["speaker_overlap"] for run in runs),
-        "notes": runs[0]["notes"],
-        "config": dataclasses.asdict(options),
-        "versions": versions(),
+        "protocol": data.splits.protocol,
+        "protocol_name": data.splits.protocol_name,
+        "fingerprint": data.splits.fingerprint(data.clips),
+        "notes": data.splits.notes,
+        **parts,
     }
 
 
-def mean_layer_weights(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The weights of the layers, where a sum over them was learnt, averaged over runs."""
-    weights = [run["layer_weights"] for run in runs if "layer_weights" in run]
-    return {"layer_weights": np.mean(weights, axis=0).tolist()} if weights else {}
-
-
-def pooled_interval(folders: list[Path], labels: list[str]) -> dict[str, Any]:
-    """95 % interval over the clips of all runs; the seeds' predictions of a clip stay together.
-
-    Args:
-        folders: The runs.
-        labels: Names of the classes; runs of folds that lack a class have fewer.
-    """
-    records = [
-        json.loads(line)
-        for folder in folders
-        for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+def join_predictions(results: Results) -> list[dict[str, Any]]:
+    """All runs' predictions, each with its fold and seed."""
+    return [
+        {**record, "fold": metrics["fold"], "seed": metrics["seed"]}
+        for run, metrics in results
+        for record in read_lines(run.folder / "predictions.jsonl")
     ]
-    labels = sorted(
-        {*labels, *(record[name] for record in records for name in ("label", "predicted"))}
-    )
-    true, predicted = (
-        np.array([labels.index(record[name]) for record in records])
-        for name in ("label", "predicted")
-    )
-    clips = [record["id"] for record in records]
-    return {**bootstrap_interval(labels, true, predicted, speakers=clips), "unit": "clip"}
+
+
+def write_records(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Write one JSON line for each record."""
+    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    write_aside(path, lambda file: file.write(text.encode()))
+
+
+_TITLES = {"ua": "UA", "wa": "WA", "macro_f1": "macro-F1", "ccc": "CCC", "pearson": "Pearson"}
 
 
 def log_result(out: Path, metrics: dict[str, Any]) -> None:
     """Say how the run went and where things are."""
-    spread = metrics.get("std")
-    scores = ", ".join(
-        f"{title} {100 * metrics[name]:.2f}" + (f" ± {100 * spread[name]:.2f}" if spread else "")
-        for title, name in (("UA", "ua"), ("WA", "wa"), ("macro-F1", "macro_f1"))
-    )
+    names = score_names(metrics)
+    shown = [name for name in names if metrics[name] is not None]
+    scores = ", ".join(_shown(metrics, name) for name in shown)
     logger.info("test: %s (%d clips, protocol %s)", scores, metrics["n"], metrics["protocol"])
+    low, high = (_scale(names[0]) * edge for edge in metrics["ci95"][names[0]])
+    of, unit = metrics.get("pooled"), metrics["ci95"]["unit"]
+    told = f"all clips pooled: {_shown(of, names[0])}, " if of else ""
+    logger.info("%s95 %% interval %.2f to %.2f, over %ss", told, low, high, unit)
+    for other in metrics.get("cross_corpus", []):
+        told = ", ".join(_shown(other, name) for name in names[:2] if other[name] is not None)
+        logger.info("test on %s: %s (%d clips)", other["name"], told, other["n"])
     if "layer_weights" in metrics:
         shares = enumerate(metrics["layer_weights"])
         logger.info("layers: %s", ", ".join(f"{layer}: {share:.3f}" for layer, share in shares))
@@ -112,3 +72,15 @@ def log_result(out: Path, metrics: dict[str, Any]) -> None:
     if (out / "report.html").exists():
         logger.info("report %s", out / "report.html")
     logger.info("use it:  voxadapt predict %s CLIP.wav", out)
+
+
+def _scale(name: str) -> int:
+    """Shares are shown in per cent, values as they are."""
+    return 100 if name in SCORES else 1
+
+
+def _shown(metrics: dict[str, Any], name: str) -> str:
+    scale, spread = _scale(name), metrics.get("std")
+    digits = 2 if scale == 100 else 3
+    text = f"{_TITLES.get(name, name)} {scale * metrics[name]:.{digits}f}"
+    return text + (f" ± {scale * spread[name]:.{digits}f}" if spread else "")

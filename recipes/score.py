@@ -3,7 +3,8 @@
 
     python recipes/score.py runs/finetune --data corpus.csv --split test --out score.json
 
-The test part was scored when the model was trained; this is for other data, or other parts.
+The test part was scored when the model was trained; this is for other data, or other parts. Data
+whose labels have other names needs ``--label-map FILE``.
 """
 
 import dataclasses
@@ -13,19 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from voxadapt.backbones import Precision
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpus_names import choose_split, name_corpora
 from voxadapt.recipes.encoder_precision import usable_precision
 from voxadapt.recipes.evaluation import classify_clips, write_predictions
-from voxadapt.recipes.metrics import score_probabilities
-from voxadapt.recipes.options import FEATURES, CorpusOptions
+from voxadapt.recipes.label_columns import column_to_read
+from voxadapt.recipes.label_map import read_label_map
+from voxadapt.recipes.labelled_frames import targets_for
+from voxadapt.recipes.options import DEMO_CORPUS, FEATURES, CorpusOptions
+from voxadapt.recipes.other_corpora import OtherCorpus, map_corpus
+from voxadapt.recipes.part_scores import clip_seconds
 from voxadapt.recipes.prepare import prepare_features, read_clips
 from voxadapt.recipes.process_group import join_processes
 from voxadapt.recipes.run_folder import versions, write_json
+from voxadapt.recipes.target_scores import score_outputs, show_scores
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +41,15 @@ class ScoreOptions:
 
     Args:
         run: The folder that `finetune` wrote, or a hub id.
-        data: Manifest (CSV or JSONL) or folder with one sub-folder per class. Left out, the demo
-            corpus.
+        data: Manifest (CSV or JSONL), folder with one sub-folder per class, `hf:NAME:SPLIT`, or
+            `wds:PATTERN`. Left out, the demo corpus.
         split: Part to score: `train`, `valid` or `test` of the manifest's `split` column, or `all`.
         out: File for the metrics, JSON; a file beside it with the ending .predictions.jsonl holds
             each clip's probabilities, and one with the ending .bad_audio.jsonl the clips skipped.
-        label: Column that holds the true label.
+        label: Column that holds the true label. A model of several label columns or of values reads
+            the columns that it was trained on.
+        label_map: YAML file, `their label: the model's label` a line, `null` to leave its clips
+            out; how many those are is in the metrics.
         batch_seconds: Seconds of audio, padding included, in one forward pass of what follows the
             backbone.
         precision: What the backbone is computed in. `bf16` is about twice as fast where the machine
@@ -56,6 +64,7 @@ class ScoreOptions:
     split: Literal["train", "valid", "test", "all"] = "test"
     out: str | None = None
     label: str = "label"
+    label_map: str | None = None
     batch_seconds: float = 60.0
     precision: Precision = "fp32"
     features: str = FEATURES
@@ -83,60 +92,56 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     model = SpeechClassifier.from_pretrained(
         options.run, precision=usable_precision(options.precision)
     )
-    clips = read_clips(corpus_options, accelerator, label=options.label)
-    chosen = choose_clips(clips, options.split, model.labels)
+    column = column_to_read(model.outputs, options.label)
+    clips = read_clips(corpus_options, accelerator, label=column)
+    other = choose_clips(clips, options, model.labels)
     listing = out.with_suffix(".bad_audio.jsonl") if out is not None else None
-    corpus = prepare_features(chosen, model.backbone, corpus_options, accelerator, listing)
-    probabilities = classify_clips(
+    corpus = prepare_features(other.clips, model.backbone, corpus_options, accelerator, listing)
+    frame_rate = model.backbone.spec.frame_rate
+    activated = classify_clips(
         model.frame_classifier.to(accelerator.device),
         corpus.store,
         range(len(corpus.clips)),
         accelerator,
-        budget=max(1, round(options.batch_seconds * model.backbone.spec.frame_rate)),
+        budget=max(1, round(options.batch_seconds * frame_rate)),
+        activation=model.outputs.activate,
     )
-    true = np.array([model.labels.index(str(clip.label)) for clip in corpus.clips])
+    targets = targets_for(model.outputs, corpus.clips)
     speakers = [clip.speaker for clip in corpus.clips]
+    seconds = clip_seconds(corpus.store, range(len(corpus.clips)), frame_rate)
     metrics = {
-        **score_probabilities(model.labels, true, probabilities, speakers),
+        **score_outputs(model.outputs, targets, activated, speakers, seconds),
         "split": options.split,
+        "label_map": other.lines,
+        "left_out_labels": other.left_out_labels,
         "left_out": len(corpus.bad),
         "config": dataclasses.asdict(options),
         "versions": versions(),
     }
-    logger.info(
-        "%s: UA %.2f, WA %.2f, macro-F1 %.2f (%d clips)",
-        options.split,
-        *(100 * metrics[name] for name in ("ua", "wa", "macro_f1")),
-        metrics["n"],
-    )
+    logger.info("%s: %s (%d clips)", options.split, show_scores(metrics), metrics["n"])
     if out is not None and predictions is not None and accelerator.is_main_process:
         write_json(out, metrics)
-        write_predictions(predictions, corpus.clips, probabilities, model.labels)
+        write_predictions(predictions, corpus.clips, activated, model.outputs, seconds)
         logger.info("metrics %s, predictions %s", out, predictions)
     return metrics
 
 
-def choose_clips(clips: list[Clip], split: str, labels: list[str]) -> list[Clip]:
-    """The clips of one part, all of whose labels the model must know.
+def choose_clips(clips: list[Clip], options: ScoreOptions, labels: list[str]) -> OtherCorpus:
+    """The clips of one part, with the model's labels.
 
     Raises:
         UsageError: The part is empty, or has labels that the model was not trained on.
     """
-    chosen = [clip for clip in clips if split == "all" or clip.split == split]
-    if not chosen:
-        found = sorted({clip.split for clip in clips if clip.split})
-        holds = f"its `split` column holds {found}" if found else "it has no `split` column"
-        raise UsageError(
-            f"--split {split}: no clip of the manifest is in it; {holds}. `--split all` scores "
-            "every clip"
-        )
-    unknown = sorted({str(clip.label) for clip in chosen} - set(labels))
-    if unknown:
-        raise UsageError(
-            f"--data: labels {unknown[:5]} are not among the model's {labels}; leave these clips "
-            "out, rename their labels, or name another column with --label"
-        )
-    return chosen
+    source = options.data[0] if options.data else DEMO_CORPUS
+    label_map = read_label_map(options.label_map)
+    names = name_corpora(options.data or [source])
+    label_map.check_corpora(names)
+    found = {str(clip.label) for clip in clips}
+    label_map.check_lines(found)
+    for name in names:
+        label_map.check_section(name, found)
+    chosen = choose_split(clips, options.split, source, "--split")
+    return map_corpus(names[0], source, options.split, chosen, label_map, labels)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import contextlib
 import csv
 import dataclasses
 import importlib
+import importlib.util
 import io
 import logging
 import subprocess
@@ -53,6 +54,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "slow" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="slow tier: run with --slow"))
+
+
+@pytest.fixture(scope="session")
+def zoo() -> Any:
+    """The module that makes good and bad audio files: ``zoo.build_zoo(folder)``."""
+    spec = importlib.util.spec_from_file_location("audio_zoo", ROOT / "tests" / "audio_zoo.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["audio_zoo"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def animals(zoo: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The files of the zoo, by what is special about each; not to be written to."""
+    found: dict[str, Any] = zoo.build_zoo(tmp_path_factory.mktemp("zoo"))
+    return found
 
 
 def draw_samples(label: str, speaker: int, take: int) -> np.ndarray:
@@ -165,6 +185,18 @@ def run_in_process(recipe: str, *arguments: Any) -> Ran:
         logger.setLevel(level)
         forget_processes()
     return Ran(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def write_samples() -> Callable[..., Path]:
+    """Write samples ``[S]`` in -1..1 as 16-bit WAV: ``write_samples(path, samples)``."""
+    return write_wav
+
+
+@pytest.fixture(scope="session")
+def run_recipe() -> Callable[..., Ran]:
+    """Run a recipe in this process, for fixtures that outlive a test; paths must be absolute."""
+    return run_in_process
 
 
 def forget_processes() -> None:

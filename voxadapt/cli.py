@@ -8,11 +8,17 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "demo": "the whole way on a small corpus made on the spot",
+    "init_data": "make a manifest out of class folders, a table, file names, or a known corpus",
+    "check_data": "find what is wrong with a corpus before training on it",
     "extract_features": "compute an encoder's frames, for the cache or as .npy files",
     "pretrain_adapter": "pretrain an adapter on unlabelled speech",
     "finetune": "fine-tune adapter, pooler and classifier on labelled speech",
+    "report": "the page of a finished run again, for example without recordings",
+    "sweep_layers": "which layer of an encoder serves best, and with which pooler",
     "merge": "fold a fine-tuned encoder's LoRA into its weights",
     "score": "metrics of a trained model on a manifest",
+    "compare": "runs side by side, with paired differences",
+    "cross_corpus": "train on each of several corpora, test on all",
     "predict": "labels and probabilities for audio files",
 }
 

@@ -12,20 +12,23 @@ Parts = Mapping[str, Sequence[int]]
 """Indices of the clips by the name of the part: train, valid, test."""
 
 
-def part_problems(clips: Sequence[Clip], parts: Parts, *, need_test: bool) -> list[str]:
+def part_problems(
+    clips: Sequence[Clip], parts: Parts, *, need_test: bool, need_classes: bool = True
+) -> list[str]:
     """Return why nothing could be learnt or measured on these parts, one sentence each.
 
     Args:
         clips: All clips of the corpus.
         parts: The split.
         need_test: Whether the test part may not be empty.
+        need_classes: Whether labels are classes, which train must have.
     """
     problems = [
         f"{name} has no clip; {_WAYS_OUT[name]}"
         for name, indices in parts.items()
         if not indices and (need_test or name != "test")
     ]
-    trained = {clips[index].label for index in parts["train"]}
+    trained = {clips[index].label for index in parts["train"]} if need_classes else set()
     if len(trained) == 1:
         problems.append(
             f"every clip of train has the label {next(iter(trained))!r}; at least two classes must "
@@ -62,6 +65,38 @@ def shared_speakers(clips: Sequence[Clip], parts: Parts) -> list[str]:
                 f"{one}: {some_of(shared)}"
             )
     return found
+
+
+def part_remarks(clips: Sequence[Clip], parts: Parts) -> list[str]:
+    """Return what a reader of results on these parts should know, one sentence each.
+
+    Args:
+        clips: All clips of the corpus.
+        parts: The split.
+    """
+    unknown = sum(clip.speaker is None for clip in clips)
+    remarks = []
+    if unknown:
+        who = "no speaker is" if unknown == len(clips) else f"{unknown:,} clips' speakers are not"
+        remarks.append(f"{who} known, so shared speakers cannot be ruled out")
+    labels = {clips[index].label for index in parts["train"]}
+    for name in ("valid", "test"):
+        missing = sorted(
+            str(label) for label in labels - {clips[index].label for index in parts[name]}
+        )
+        if parts[name] and missing:
+            remarks.append(f"{name} has no clip of {some_of(missing)}")
+    sessions = {
+        name: {clips[index].columns.get("session") for index in part} - {None, ""}
+        for name, part in parts.items()
+    }
+    shared = sessions["test"] & (sessions["train"] | sessions["valid"])
+    if shared:
+        remarks.append(
+            f"{len(shared)} of the {len(sessions['test'])} sessions of test are also in train or "
+            "valid, so that their rooms, dialogues and partners have been heard"
+        )
+    return remarks
 
 
 def _shared_audio(clips: Sequence[Clip], parts: Parts) -> Iterator[str]:

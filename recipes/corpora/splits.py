@@ -3,14 +3,22 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import DataError, did_you_mean, some_of
+from voxadapt.recipes.corpora.protocols import (
+    PROTOCOLS,
+    Protocol,
+    default_protocol,
+    distinct_folds,
+    find_protocol,
+    folds_of_clips,
+)
 from voxadapt.recipes.corpora.seeding import stable_seed
-from voxadapt.recipes.corpora.split_checks import part_problems, shared_speakers
-from voxadapt.recipes.corpora.split_drawing import draw_speakers, draw_stratified
+from voxadapt.recipes.corpora.split_checks import part_problems, part_remarks, shared_speakers
+from voxadapt.recipes.corpora.split_drawing import cut_validation, draw_speakers, draw_stratified
 
 
 @dataclass
@@ -21,9 +29,11 @@ class Splits:
         train: Clips that train.
         valid: Clips that select the best epoch.
         test: Clips that are scored once, at the end; empty only where none was needed.
-        protocol: `split-column`, `fold-column:K`, `speaker-disjoint-random`, or `stratified-random`
-            where speakers are unknown; `+speaker-overlap` is added where the corpus's parts share
-            speakers and that was allowed.
+        protocol: How the test part came about: `split-column`, `fold-column:K`, `session:K`,
+            `speaker:K`, `speaker-disjoint-fold:K/N`, `speaker-disjoint-random`, or
+            `stratified-random`; `+speaker-overlap` is added where the corpus's parts share speakers
+            and that was allowed.
+        protocol_name: Name and version of the protocol, as `kfold-v1`, with the same addition.
         notes: What a reader of the results should know, one sentence each.
         speaker_overlap: Whether test shares speakers with train or valid, or a validation part that
             came with the corpus with train.
@@ -33,6 +43,7 @@ class Splits:
     valid: list[int]
     test: list[int]
     protocol: str
+    protocol_name: str = ""
     notes: list[str] = field(default_factory=list)
     speaker_overlap: bool = False
 
@@ -49,12 +60,24 @@ class Splits:
         Args:
             clips: The clips that the split was made of.
         """
-        rows = sorted(
+        return digest_rows(
             (clips[index].id, clips[index].label or "", part)
             for part, indices in self.parts().items()
             for index in indices
         )
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+    def test_fingerprint(self, clips: Sequence[Clip]) -> str:
+        """Return 64 hexadecimal digits of the ids and labels of the test part alone.
+
+        Args:
+            clips: The clips that the split was made of.
+        """
+        return digest_rows((clips[index].id, clips[index].label or "") for index in self.test)
+
+
+def digest_rows(rows: Iterable[tuple[str, ...]]) -> str:
+    """Return 64 hexadecimal digits of rows of text, whatever their order."""
+    return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()
 
 
 def make_splits(
@@ -62,49 +85,75 @@ def make_splits(
     *,
     seed: int,
     fold: str | None = None,
+    protocol: str | None = None,
+    fold_count: int = 5,
+    fold_seed: int = 0,
     valid_fraction: float = 0.15,
     test_fraction: float = 0.2,
     allow_speaker_overlap: bool = False,
     need_test: bool = True,
+    need_classes: bool = True,
 ) -> Splits:
     """Divide a corpus into train, valid and test.
 
-    With `fold`, that fold is the test part and all others train. Else a `split` column is taken as
-    it is. Else the test part is drawn: whole speakers where speakers are known, stratified by label
-    where they are not. Where no validation part is given, one is cut from train in the same way; if
-    no speaker can leave train without taking a class along, it is stratified, and a note says so.
+    Without `protocol`: with `fold`, that fold of the `fold` column is the test part and all others
+    train. Else a `split` column is taken as it is. Else the test part is drawn: whole speakers
+    where speakers are known, stratified by label where they are not.
+
+    Whatever the protocol, where no validation part is given, one is cut from train in the same way;
+    if no speaker can leave train without taking a class along, it is stratified, and a note says
+    so.
 
     Args:
         clips: All clips, each with a label.
         seed: What drawn parts depend on, besides ids, labels and speakers; not on their order.
-        fold: The value of the `fold` column that is tested.
+        fold: The fold that is tested, of a protocol that has folds: a value of the `fold` column, a
+            session, a speaker, or a number from 1 to `fold_count`.
+        protocol: One of `PROTOCOLS`, with or without version; None takes what the manifest says.
+        fold_count: Number of folds, where the protocol draws them.
+        fold_seed: What drawn folds depend on, besides speakers and labels.
         valid_fraction: Share of the clips outside of test that a cut validation part gets.
         test_fraction: Share of all clips that a drawn test part gets.
         allow_speaker_overlap: Accept parts that share speakers, and draw a stratified test part
             where a speaker-disjoint one is impossible (as where the speaker is the label).
         need_test: Whether there must be a test part. Otherwise none is drawn.
+        need_classes: Whether labels are classes, of which train must have two, and all that valid
+            and test have. Where values are learnt, labels only say what parts should be balanced
+            by.
 
     Raises:
         DataError: If clips lack labels, splits, folds or (only some of them) speakers; the fold
             does not exist; a part is empty; parts share speakers or audio; train has fewer than two
             classes, or none of a label in valid or test.
-        ValueError: If a fraction is not between 0 and 1.
+        ValueError: If a fraction is not between 0 and 1, or there is no such protocol.
     """
     for name, value in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
         if not 0 < value < 1:
             raise ValueError(f"{name} is {value}; give a share between 0 and 1, such as 0.2.")
     _require_all(clips, "label", "label each, or leave those clips out")
-    if fold is not None:
-        splits = _by_fold(clips, str(fold))
-    elif any(clip.split for clip in clips):
+    named = find_protocol(protocol) if protocol else default_protocol(clips, fold=fold is not None)
+    if named.has_folds:
+        splits = _by_fold(clips, named, fold, fold_count, fold_seed)
+    elif fold is not None:
+        raise DataError(
+            f"fold {fold!r} was asked for, but protocol {named.name} has no folds; leave the fold "
+            "out, or ask for another protocol."
+        )
+    elif named.name == "official":
         splits = _by_column(clips)
     else:
-        splits = _drawn(clips, test_fraction if need_test else 0, seed, allow_speaker_overlap)
+        fraction = test_fraction if need_test else 0
+        splits = _drawn(clips, named, fraction, seed, allow_speaker_overlap, asked=bool(protocol))
+    splits.protocol_name = splits.protocol_name or named.versioned
     # Before valid is cut from train: its speakers and theirs are one side against test.
     shared = shared_speakers(clips, splits.parts())
-    if not splits.valid:
-        _cut_validation(clips, splits, valid_fraction, seed)
-    problems = part_problems(clips, splits.parts(), need_test=need_test)
+    if not splits.valid and splits.train:
+        valid_seed = stable_seed(seed, "valid")
+        splits.train, splits.valid, how = cut_validation(
+            clips, splits.train, valid_fraction, valid_seed
+        )
+        splits.notes.append(how)
+    problems = part_problems(clips, splits.parts(), need_test=need_test, need_classes=need_classes)
     if not allow_speaker_overlap:
         problems += [f"{sentence}; {_OVERLAP_WAYS_OUT}" for sentence in shared]
     if problems:
@@ -112,7 +161,8 @@ def make_splits(
     if shared:
         splits.speaker_overlap = True
         splits.protocol += "+speaker-overlap"
-    splits.notes += [*shared, *_remarks(clips, splits)]
+        splits.protocol_name += "+speaker-overlap"
+    splits.notes += [*shared, *part_remarks(clips, splits.parts())]
     return splits
 
 
@@ -122,24 +172,42 @@ _OVERLAP_WAYS_OUT = (
 )
 
 
-def _by_fold(clips: Sequence[Clip], fold: str) -> Splits:
-    folds = sorted({clip.fold for clip in clips if clip.fold is not None})
-    if not folds:
-        raise DataError(f"fold {fold!r} was asked for, but the manifest has no column 'fold'.")
+# What `Splits.protocol` says before the fold.
+_FOLD_ORIGINS = {
+    "kfold": "fold-column",
+    "leave-one-session-out": "session",
+    "leave-one-speaker-out": "speaker",
+    "speaker-disjoint-kfold": "speaker-disjoint-fold",
+}
+
+
+def _by_fold(
+    clips: Sequence[Clip], protocol: Protocol, fold: str | None, count: int, seed: int
+) -> Splits:
+    found = folds_of_clips(clips, protocol, count=count, seed=seed)
+    folds = distinct_folds(found)
     if fold not in folds:
+        asked = "no fold was chosen" if fold is None else f"there is no fold {fold!r}"
         raise DataError(
-            f"there is no fold {fold!r}; the folds are: {', '.join(folds)}"
-            f"{did_you_mean(fold, folds)}"
+            f"{asked} (protocol {protocol.name}); the folds are: {', '.join(folds)}"
+            f"{did_you_mean(fold or '', folds)}"
         )
-    _require_all(clips, "fold", "give each its fold, or leave those clips out")
-    test = [index for index, clip in enumerate(clips) if clip.fold == fold]
-    train = [index for index, clip in enumerate(clips) if clip.fold != fold]
+    test = [index for index, name in enumerate(found) if name == fold]
+    train = [index for index, name in enumerate(found) if name != fold]
     both = any(clip.split for clip in clips)
     notes = ["the split column was not used, because a fold was asked for"] if both else []
-    return Splits(train, [], test, f"fold-column:{fold}", notes)
+    how = f"{_FOLD_ORIGINS[protocol.name]}:{fold}"
+    if protocol.name == "speaker-disjoint-kfold":
+        how += f"/{count}"
+    return Splits(train, [], test, how, notes=notes)
 
 
 def _by_column(clips: Sequence[Clip]) -> Splits:
+    if not any(clip.split for clip in clips):
+        raise DataError(
+            "protocol official was asked for, but the manifest has no column 'split'; add it, or "
+            "ask for another protocol."
+        )
     _require_all(clips, "split", "give each its split, or leave those clips out")
     parts: dict[str | None, list[int]] = {"train": [], "valid": [], "test": []}
     for index, clip in enumerate(clips):
@@ -148,52 +216,44 @@ def _by_column(clips: Sequence[Clip]) -> Splits:
 
 
 def _drawn(
-    clips: Sequence[Clip], test_fraction: float, seed: int, allow_speaker_overlap: bool
+    clips: Sequence[Clip],
+    protocol: Protocol,
+    test_fraction: float,
+    seed: int,
+    allow_speaker_overlap: bool,
+    *,
+    asked: bool,
 ) -> Splits:
     everyone = list(range(len(clips)))
-    known = any(clip.speaker for clip in clips)
-    if known:
+    by_speaker = protocol.name == "speaker-disjoint-random"
+    notes = []
+    if by_speaker:
         _require_all(
             clips, "speaker", "name each one's, or leave out the column if speakers are unknown"
         )
-    protocol = "speaker-disjoint-random" if known else "stratified-random"
+    if asked and any(clip.split for clip in clips):
+        notes.append("the split column was not used, because another protocol was asked for")
+    if not asked and any(clip.fold for clip in clips):
+        notes.append("the fold column was not used; --fold all tests each of its folds")
     if not test_fraction:
-        return Splits(everyone, [], [], protocol)
+        return Splits(everyone, [], [], protocol.name, notes=notes)
     test_seed = stable_seed(seed, "test")
-    test = draw_speakers(clips, everyone, test_fraction, test_seed) if known else None
-    if known and test is None:
-        if not allow_speaker_overlap:
+    test = draw_speakers(clips, everyone, test_fraction, test_seed) if by_speaker else None
+    if by_speaker and test is None:
+        if asked or not allow_speaker_overlap:
+            stratified = "--protocol stratified-random and " if asked else ""
             raise DataError(
                 "no speaker-disjoint test part can be drawn: each speaker is the only one of some "
                 "label. Give clips of more speakers; or, if speakers are what is to be recognised, "
-                "take shared speakers by --allow-speaker-overlap, and the results will say so."
+                f"take shared speakers by {stratified}--allow-speaker-overlap, and the results "
+                "will say so."
             )
-        protocol = "stratified-random"
+        protocol = PROTOCOLS["stratified-random"]
     if test is None:
         test = draw_stratified(clips, everyone, test_fraction, test_seed)
     tested = set(test)
-    return Splits([index for index in everyone if index not in tested], [], test, protocol)
-
-
-def _cut_validation(clips: Sequence[Clip], splits: Splits, fraction: float, seed: int) -> None:
-    """Move a part of train to valid."""
-    if not splits.train:
-        return
-    valid_seed = stable_seed(seed, "valid")
-    valid = None
-    how = "stratified by label, since not all speakers of train are known"
-    if all(clips[index].speaker for index in splits.train):
-        valid = draw_speakers(clips, splits.train, fraction, valid_seed)
-        how = "speaker-disjoint"
-        if valid is None:
-            how = (
-                "stratified by label, so it shares speakers with train: each speaker of train is "
-                "the only one of some label there"
-            )
-    splits.valid = valid or draw_stratified(clips, splits.train, fraction, valid_seed)
-    cut = set(splits.valid)
-    splits.train = [index for index in splits.train if index not in cut]
-    splits.notes.append(f"valid was cut from train: {how}")
+    train = [index for index in everyone if index not in tested]
+    return Splits(train, [], test, protocol.name, protocol.versioned, notes)
 
 
 def _require_all(clips: Sequence[Clip], column: str, way_out: str) -> None:
@@ -203,18 +263,3 @@ def _require_all(clips: Sequence[Clip], column: str, way_out: str) -> None:
             f"{len(without):,} of {len(clips):,} clips have no {column}: {some_of(without)}; "
             f"{way_out}."
         )
-
-
-def _remarks(clips: Sequence[Clip], splits: Splits) -> list[str]:
-    unknown = sum(clip.speaker is None for clip in clips)
-    remarks = []
-    if unknown:
-        who = "no speaker is" if unknown == len(clips) else f"{unknown:,} clips' speakers are not"
-        remarks.append(f"{who} known, so shared speakers cannot be ruled out")
-    labels = {clips[index].label for index in splits.train}
-    for name in ("valid", "test"):
-        part = splits.parts()[name]
-        missing = sorted(str(label) for label in labels - {clips[index].label for index in part})
-        if part and missing:
-            remarks.append(f"{name} has no clip of {some_of(missing)}")
-    return remarks

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpora.split_checks import part_problems, shared_speakers
+from voxadapt.recipes.corpora.split_checks import part_problems, part_remarks, shared_speakers
 
 
 def clip(name, label="a", speaker=None, start=None):
@@ -58,3 +58,18 @@ def test_shared_speakers_are_counted_per_pair_and_unknown_ones_are_not_shared():
         "1 of the 1 speakers of valid are also in train: 's1'",
         "1 of the 2 speakers of test are also in train: 's2'",
     ]
+
+
+def test_remarks_tell_of_unknown_speakers_missing_classes_and_shared_sessions():
+    clips = [clip(name, label) for name, label in zip("pqrs", "abab", strict=True)]
+    parts = {"train": [0, 1], "valid": [2], "test": [3]}
+    assert part_remarks(clips, parts) == [
+        "no speaker is known, so shared speakers cannot be ruled out",
+        "valid has no clip of 'b'",
+        "test has no clip of 'a'",
+    ]
+    for number, one in enumerate(clips):
+        one.speaker, one.columns["session"] = f"s{number}", str(number // 3)
+    assert not any("session" in remark for remark in part_remarks(clips, parts))
+    clips[2].columns["session"] = "1"
+    assert part_remarks(clips, parts)[-1].startswith("1 of the 1 sessions of test are also in")

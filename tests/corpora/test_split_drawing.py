@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpora.split_drawing import draw_speakers, draw_stratified
+from voxadapt.recipes.corpora.split_drawing import (
+    cut_validation,
+    draw_speaker_folds,
+    draw_speakers,
+    draw_stratified,
+)
 
 
 def make_clips(labels, speakers=None):
@@ -92,3 +97,60 @@ def test_speakers_depend_on_the_seed_and_not_on_order():
 
     assert drawn(clips, 1) == drawn(clips[::-1], 1)
     assert len({frozenset(drawn(clips, seed)) for seed in range(5)}) > 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_speakers_are_dealt_out_evenly(seed):
+    random = np.random.default_rng(seed)
+    speakers = [f"s{number}" for number in random.integers(0, 30, size=600)]
+    labels = [f"l{number}" for number in random.integers(0, 4, size=600)]
+    clips = make_clips(labels, speakers)
+    folds = draw_speaker_folds(clips, 5, seed)
+    fold_of = {}
+    for clip, fold in zip(clips, folds, strict=True):
+        assert fold_of.setdefault(clip.speaker, fold) == fold
+    sizes = Counter(zip(folds, labels, strict=True))
+    for label, count in Counter(labels).items():
+        for fold in range(5):
+            assert 0.12 < sizes[fold, label] / count < 0.28
+
+
+def test_each_fold_gets_a_speaker_even_where_one_has_nearly_all_clips():
+    speakers = ["big"] * 95 + [f"s{number}" for number in range(4)]
+    clips = make_clips(["a", "b"] * 49 + ["a"], speakers)
+    assert set(draw_speaker_folds(clips, 5, seed=0)) == {0, 1, 2, 3, 4}
+
+
+def test_a_label_of_few_speakers_is_spread_over_folds():
+    speakers = [f"s{number}" for number in range(12) for _ in range(6)]
+    labels = [
+        "rare" if number in (0, 5) and take < 2 else "common"
+        for number in range(12)
+        for take in range(6)
+    ]
+    clips = make_clips(labels, speakers)
+    for seed in range(5):
+        folds = draw_speaker_folds(clips, 3, seed)
+        rare = {fold for fold, label in zip(folds, labels, strict=True) if label == "rare"}
+        assert len(rare) == 2
+
+
+def test_folds_do_not_depend_on_the_order_of_the_clips():
+    clips = make_clips(["a", "b"] * 60, [f"s{index // 2 % 10}" for index in range(120)])
+    folds = draw_speaker_folds(clips, 4, seed=1)
+    assert draw_speaker_folds(clips[::-1], 4, seed=1) == folds[::-1]
+
+
+def test_validation_is_cut_by_speaker_or_says_why_not():
+    speakers = [f"s{index // 2 % 10}" for index in range(120)]
+    clips = make_clips(["a", "b"] * 60, speakers)
+    train, valid, how = cut_validation(clips, range(100), 0.15, seed=0)
+    assert sorted([*train, *valid]) == list(range(100))
+    assert not {speakers[index] for index in train} & {speakers[index] for index in valid}
+    assert how.endswith("speaker-disjoint")
+    clips[7].speaker = None
+    assert "not all speakers of train are known" in cut_validation(clips, range(100), 0.15, 0)[2]
+    alone = make_clips(["a"] * 20 + ["b"] * 20, ["s0"] * 20 + ["s1"] * 20)
+    train, valid, how = cut_validation(alone, range(40), 0.15, seed=0)
+    assert "shares speakers with train" in how
+    assert len(valid) == 6

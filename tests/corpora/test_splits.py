@@ -288,3 +288,128 @@ def test_baved_is_divided_by_speaker():
             clip.label == label for clip in clips
         )
         assert 0.17 < share < 0.23
+
+
+def session_clips():
+    """Four sessions of two speakers each, as IEMOCAP has five."""
+    return make_clips(
+        240,
+        speakers=8,
+        columns=lambda index: {"session": str(1 + index // 3 % 8 // 2)},
+    )
+
+
+def test_a_session_is_left_out():
+    clips = session_clips()
+    splits = make_splits(clips, seed=0, protocol="leave-one-session-out", fold="3")
+    assert (splits.protocol, splits.protocol_name) == ("session:3", "leave-one-session-out-v1")
+    assert speakers_in(clips, splits.test) == {"s4", "s5"}
+    assert not speakers_in(clips, splits.valid) & speakers_in(clips, splits.train)
+    assert not any("sessions of test" in note for note in splits.notes)
+
+
+def test_sessions_that_train_and_test_share_are_noted():
+    clips = session_clips()
+    splits = make_splits(clips, seed=0, protocol="leave-one-speaker-out", fold="s5")
+    assert (splits.protocol, splits.protocol_name) == ("speaker:s5", "leave-one-speaker-out-v1")
+    assert speakers_in(clips, splits.test) == {"s5"}
+    assert any(note.startswith("1 of the 1 sessions of test are also in") for note in splits.notes)
+
+
+def test_a_speaker_of_two_sessions_is_refused_or_declared():
+    clips = session_clips()
+    clips[0].columns["session"] = "4"
+    message = problems_of(clips, protocol="leave-one-session-out", fold="4")
+    assert "1 of the 3 speakers of test are also in train: 's0'" in message
+    splits = make_splits(
+        clips, seed=0, protocol="leave-one-session-out", fold="4", allow_speaker_overlap=True
+    )
+    assert splits.protocol == "session:4+speaker-overlap"
+    assert splits.protocol_name == "leave-one-session-out-v1+speaker-overlap"
+
+
+def test_speakers_are_drawn_into_folds_that_test_each_clip_once():
+    clips = make_clips(300, speakers=20)
+    tested = []
+    for fold in "12345":
+        options = {"protocol": "speaker-disjoint-kfold-v1", "fold": fold, "fold_seed": 3}
+        splits = make_splits(clips, seed=0, **options)
+        assert splits.protocol == f"speaker-disjoint-fold:{fold}/5"
+        assert splits.protocol_name == "speaker-disjoint-kfold-v1"
+        assert not speakers_in(clips, splits.test) & speakers_in(clips, splits.train + splits.valid)
+        tested += splits.test
+    assert sorted(tested) == list(range(300))
+    # The seed draws validation only: folds of several seeds are the same folds.
+    other = make_splits(clips, seed=1, **options)
+    assert other.test == splits.test
+    assert other.valid != splits.valid
+
+
+def test_a_protocol_that_is_asked_for_wins_over_the_columns_and_says_so():
+    clips = make_clips(speakers=10, split=lambda _: "train", fold=lambda index: str(index % 2))
+    splits = make_splits(clips, seed=0, protocol="speaker-disjoint-random")
+    assert splits.protocol_name == "speaker-disjoint-random-v1"
+    assert any("split column was not used" in note for note in splits.notes)
+    told = problems_of(clips, protocol="stratified-random")
+    assert "speakers of test are also in train" in told
+
+
+def test_a_fold_column_that_is_not_used_is_noted():
+    clips = make_clips(speakers=10, fold=lambda index: str(index % 2))
+    notes = make_splits(clips, seed=0).notes
+    assert "the fold column was not used; --fold all tests each of its folds" in notes
+
+
+def test_protocols_and_folds_that_do_not_go_together():
+    clips = make_clips(speakers=10)
+    assert "has no column 'split'" in problems_of(clips, protocol="official")
+    assert "has no column 'fold'" in problems_of(clips, protocol="kfold", fold="1")
+    assert "has no folds" in problems_of(clips, protocol="stratified-random", fold="1")
+    told = problems_of(clips, protocol="leave-one-speaker-out")
+    assert "no fold was chosen" in told
+    assert "s8, s9" in told
+    with pytest.raises(ValueError, match="did you mean 'kfold'"):
+        make_splits(clips, seed=0, protocol="kfolds")
+
+
+def test_where_no_speaker_can_leave_the_way_out_fits_the_protocol():
+    clips = make_clips(speakers=4)
+    for clip in clips:
+        clip.label = clip.speaker
+    told = problems_of(clips, protocol="speaker-disjoint-random", allow_speaker_overlap=True)
+    assert "by --protocol stratified-random and --allow-speaker-overlap" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "digits"),
+    [
+        ({}, "53df5067b97071b1"),
+        ({"protocol": "stratified-random-v1", "allow_speaker_overlap": True}, "224fe4cf8857ee53"),
+        (
+            {"protocol": "speaker-disjoint-kfold-v1", "fold": "2", "fold_seed": 5},
+            "394a37310bc1b0ef",
+        ),
+    ],
+)
+def test_what_a_version_draws_never_changes(options, digits):
+    clips = make_clips(200, speakers=13)
+    assert make_splits(clips, seed=5, **options).fingerprint(clips)[:16] == digits
+
+
+def test_uneven_folds_are_drawn_and_balanced_as_ever():
+    clips = make_clips(200)
+    for index, clip in enumerate(clips):
+        clip.speaker = f"s{min(index % 23, index % 7 * 3)}"
+    options = {"protocol": "speaker-disjoint-kfold-v1", "fold": "1", "fold_seed": 5}
+    splits = make_splits(clips, seed=5, **options)
+    assert 30 <= len(splits.test) <= 50
+    assert splits.test_fingerprint(clips)[:16] == "2df9708f3b20bb64"
+
+
+def test_the_test_fingerprint_is_of_the_test_part_alone():
+    clips = make_clips(speakers=10, split=lambda i: "test" if i // 3 % 10 < 2 else "train")
+    first, second = (make_splits(clips, seed=seed) for seed in (0, 1))
+    assert first.fingerprint(clips) != second.fingerprint(clips)
+    assert first.test_fingerprint(clips) == second.test_fingerprint(clips)
+    clips[first.test[0]].label = "l2"
+    assert first.test_fingerprint(clips) != second.test_fingerprint(make_clips(speakers=10))

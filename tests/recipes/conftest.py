@@ -11,12 +11,24 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 
-from voxadapt.adapters import AdapterPretrainer, WAPTransformer, WAPTransformerConfig
+from voxadapt.adapters import (
+    AdapterPretrainer,
+    FeatureStandardizer,
+    WAPTransformer,
+    WAPTransformerConfig,
+)
 from voxadapt.backbones import load_backbone
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.frame_classifier import FrameClassifier
+from voxadapt.outputs import LabelOutputs, Outputs
 from voxadapt.pooling import build_pooler
 from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.splits import Splits
+from voxadapt.recipes.epoch_choice import FitState
+from voxadapt.recipes.finetune_optimizer import build_optimizer as build_finetune_optimizer
+from voxadapt.recipes.finetune_options import FinetuneOptions, HeadOptions, SpecAugmentOptions
+from voxadapt.recipes.finetune_step import train_step
+from voxadapt.recipes.labelled_frames import LabelledFrames
 from voxadapt.recipes.prepare import PreparedCorpus
 from voxadapt.recipes.pretrain_adapter import build_optimizer
 from voxadapt.recipes.pretrain_options import PretrainOptions
@@ -133,3 +145,83 @@ def hubert_run(hubert_folder: Path, tmp_path: Path) -> Path:
     labels = ["hum", "noise", "tone"]
     SpeechClassifier(backbone, classifier, labels).save_pretrained(tmp_path / "hubert_run")
     return tmp_path / "hubert_run"
+
+
+@pytest.fixture
+def make_data() -> Callable[..., LabelledFrames]:
+    """Build what a classifier learns from: eight toy clips, of which five train."""
+
+    def make(outputs: Outputs | None = None, targets: Any = None) -> LabelledFrames:
+        store: Any = ToyStore([6, 9, 4, 12, 7, 5, 8, 10])
+        splits = Splits(train=[0, 1, 2, 3, 4], valid=[5, 6], test=[7], protocol="split-column")
+        outputs = outputs or LabelOutputs({"label": ["a", "b", "c"]})
+        targets = np.array([0, 1, 2, 0, 1, 2, 0, 1])[:, None] if targets is None else targets
+        return LabelledFrames(make_clips(8), store, outputs, targets, splits, 50.0, FEATURES)
+
+    return make
+
+
+@pytest.fixture
+def data(make_data: Callable[..., LabelledFrames]) -> LabelledFrames:
+    """Eight toy clips of three classes."""
+    return make_data()
+
+
+@pytest.fixture
+def make_model() -> Callable[..., FrameClassifier]:
+    """Build a tiny classifier, the same each time."""
+
+    def make(*, dropout: float = 0.0, adapter: bool = True, outputs: int = 3) -> FrameClassifier:
+        torch.manual_seed(0)
+        module: WAPTransformer | FeatureStandardizer = FeatureStandardizer(FEATURES)
+        if adapter:
+            config = WAPTransformerConfig(input_size=FEATURES, dropout=dropout, **SIZES)
+            module = WAPTransformer(config)
+            module.mask_embedding.requires_grad_(False)
+        return FrameClassifier(module, build_pooler("sap", module.output_size), outputs, dropout)
+
+    return make
+
+
+@pytest.fixture
+def make_options() -> Callable[..., FinetuneOptions]:
+    """Build options without dropout and augmentation."""
+
+    def make(**changes: Any) -> FinetuneOptions:
+        options: dict[str, Any] = {
+            "spec_augment": SpecAugmentOptions(time_masks=0, feature_masks=0),
+            "head": HeadOptions(dropout=0.0),
+            "batch_seconds": 0.5,
+            "epochs": 3,
+        }
+        return FinetuneOptions(**{**options, **changes})
+
+    return make
+
+
+@pytest.fixture
+def take_step(accelerator: Accelerator) -> Callable[..., float]:
+    """Take one optimiser step on all clips that train, and give its loss."""
+
+    def take(
+        model: FrameClassifier,
+        data: LabelledFrames,
+        options: FinetuneOptions,
+        *,
+        share: float = 0.1,
+        state: FitState | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> float:
+        return train_step(
+            model.train(),
+            build_finetune_optimizer(model, options),
+            list(data.splits.train if rows is None else rows),
+            data,
+            options,
+            0,
+            state or FitState(),
+            share,
+            accelerator,
+        )
+
+    return take

@@ -26,6 +26,10 @@ RECIPES = {
     "score": "voxadapt.recipes.score.ScoreOptions",
     "predict": "voxadapt.recipes.predict.PredictOptions",
     "demo": "voxadapt.recipes.demo.DemoOptions",
+    "report": "voxadapt.recipes.report.ReportOptions",
+    "sweep_layers": "voxadapt.recipes.sweep_options.SweepOptions",
+    "compare": "voxadapt.recipes.compare.CompareOptions",
+    "cross_corpus": "voxadapt.recipes.cross_corpus.CrossCorpusOptions",
 }
 
 

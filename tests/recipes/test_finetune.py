@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from voxadapt import SpeechClassifier
 from voxadapt.adapters import FeatureStandardizer, WAPTransformer
 from voxadapt.pooling import POOLERS
-from voxadapt.recipes import finetune, fit_classifier
+from voxadapt.recipes import finetune, fit_classifier, run_once
 
 Run = Callable[..., Any]
 METRICS = {
@@ -67,7 +67,7 @@ def test_every_pooler_trains_two_steps_and_leaves_what_is_promised(
 
     predictions = read_predictions("run")
     assert [record.keys() for record in predictions] == [
-        {"id", "label", "predicted", "probabilities"}
+        {"id", "label", "predicted", "probabilities", "speaker", "seconds"}
     ] * 6
     right = [record["label"] == record["predicted"] for record in predictions]
     assert np.mean(right) == pytest.approx(metrics["wa"])
@@ -91,6 +91,7 @@ def test_adapter_of_a_run_is_what_training_starts_from(
 ) -> None:
     saved = load_file(pretrained / "adapter" / "model.safetensors")
     options = [*finetune_options, "--epochs=1", "--optimizer.learning_rate=1e-9"]
+    options.append("--adapter-statistics=pretraining")
     for adapter in (pretrained, pretrained / "adapter"):
         out = f"run-{adapter.name}"
         ran = run_cli("finetune", *options, "--adapter", adapter, "--out", out)
@@ -173,7 +174,7 @@ def test_resume_goes_on_with_the_folds_and_seeds_that_are_left(
 ) -> None:
     options = [*finetune_options, "--adapter=random", "--seeds=2", "--out=run"]
     fitted = []
-    fit = finetune.fit
+    fit = run_once.fit
 
     def fit_once(*arguments: Any) -> Any:
         fitted.append(arguments[3])
@@ -181,7 +182,7 @@ def test_resume_goes_on_with_the_folds_and_seeds_that_are_left(
             raise KeyboardInterrupt
         return fit(*arguments)
 
-    monkeypatch.setattr(finetune, "fit", fit_once)
+    monkeypatch.setattr(run_once, "fit", fit_once)
     ran = run_cli("finetune", *options)
     assert ran.code == 130
     assert "--resume" in ran.err
@@ -212,10 +213,10 @@ def test_a_run_stopped_before_its_report_gets_it_without_another_test(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(finetune, "write_report", interrupt)
+        patched.setattr(run_once, "write_report", interrupt)
         assert run_cli("finetune", *options).code == 130
     assert not Path("run/report.html").exists()
-    monkeypatch.setattr(finetune, "classify_clips", None)
+    monkeypatch.setattr(run_once, "classify_clips", None)
     assert run_cli("finetune", *options, "--resume").code == 0
     assert Path("run/report.html").exists()
 
@@ -256,6 +257,41 @@ def test_one_fold_is_tested_where_one_is_asked_for(
     assert run_cli("finetune", *options).code == 0
     metrics = read("run/metrics.json")
     assert (metrics["fold"], metrics["protocol"], metrics["n"]) == ("2", "fold-column:2", 12)
+    assert metrics["protocol_name"] == "kfold-v1"
+
+
+def test_wrong_protocols_and_folds_are_told_before_anything_is_computed(
+    run_cli: Run,
+    finetune_options: list[str],
+    corpus_rows: list[dict[str, str]],
+    write_rows: Callable[..., Path],
+) -> None:
+    def refused(*given: Any) -> str:
+        ran = run_cli("finetune", *finetune_options, *given, "--allow-outside", "--out=run")
+        assert ran.code == 2, given
+        assert "Traceback" not in ran.err
+        assert not Path("run").exists()
+        return str(ran.err)
+
+    assert "--protocol: found 'kfolds', must be one of official, kfold" in refused(
+        "--protocol=kfolds"
+    )
+    assert "no column 'session'" in refused("--protocol=leave-one-session-out")
+    assert "there is no fold '3'" in refused("--fold=3")
+    assert "protocol official has no folds" in refused("--protocol=official", "--fold=1")
+    assert "only 4 speakers" in refused("--protocol=speaker-disjoint-kfold", "--num-folds=5")
+    one = write_rows([{**row, "fold": "1"} for row in corpus_rows])
+    assert "the column 'fold' holds '1' for every clip" in refused("--data", one, "--folds=all")
+    both = [
+        {**row, "speaker": "s0" if row["speaker"] == "s3" else row["speaker"]}
+        for row in corpus_rows
+    ]
+    told = refused("--data", write_rows(both))
+    assert "1 of the 1 speakers of test are also in train: 's0'" in told
+    assert "--allow-speaker-overlap" in told
+    lost = [row for row in corpus_rows if row["label"] != "hum" or row["fold"] == "2"]
+    told = refused("--data", write_rows(lost), "--fold=all")
+    assert "fold '2': label 'hum' is in test (4 clips) but never in train" in told
 
 
 @pytest.mark.parametrize("adapter", ["random", pytest.param("none", marks=pytest.mark.slow)])
@@ -283,6 +319,27 @@ def test_processes_do_not_change_the_run(
         assert record["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
 
 
+@pytest.mark.slow
+def test_processes_do_not_change_several_runs_joined(
+    run_cli: Run, run_process: Run, finetune_options: list[str]
+) -> None:
+    options = [*finetune_options, "--adapter=none", "--head.dropout=0", "--epochs=1"]
+    # Test parts of 13 and 12 clips, which three processes cannot share evenly.
+    options += ["--folds=all", "--seeds=2", "--report-clips=0"]
+    assert run_cli("finetune", *options, "--out=one").code == 0
+    ran = run_process("finetune", *options, "--out=three", processes=3)
+    assert ran.code == 0, ran.err
+    one, three = read("one/metrics.json"), read("three/metrics.json")
+    for name in ("n", "confusion", "pooled", "ci95", "by_speaker", "by_duration", "by_fold"):
+        assert one[name] == three[name], name
+    for name in ("ua", "wa", "macro_f1", "test_fingerprint", "protocol"):
+        assert one[name] == three[name], name
+    pairs = zip(read_predictions("one"), read_predictions("three"), strict=True)
+    for record, other in pairs:
+        assert (record["id"], record["seed"]) == (other["id"], other["seed"])
+        assert record["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
+
+
 def test_passes_do_not_change_the_run(run_cli: Run, finetune_options: list[str]) -> None:
     options = [*finetune_options, "--adapter=random", "--adapter-dropout=0", "--head.dropout=0"]
     for passes in (1, 3):
@@ -297,7 +354,7 @@ def test_the_test_part_is_scored_once_by_the_model_that_was_loaded_back(
     run_cli: Run, finetune_options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     happened: list[Any] = []
-    classify = finetune.classify_clips
+    classify = run_once.classify_clips
 
     def spy(model: Any, store: Any, indices: Any, *arguments: Any, **options: Any) -> Any:
         happened.append((list(indices), model))
@@ -309,7 +366,7 @@ def test_the_test_part_is_scored_once_by_the_model_that_was_loaded_back(
         happened.append(from_pretrained(*arguments, **options))
         return happened[-1]
 
-    for module in (finetune, fit_classifier):
+    for module in (run_once, fit_classifier):
         monkeypatch.setattr(module, "classify_clips", spy)
     monkeypatch.setattr(SpeechClassifier, "from_pretrained", staticmethod(load))
     ran = run_cli("finetune", *finetune_options, "--adapter=random", "--out=run")

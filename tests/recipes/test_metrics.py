@@ -11,8 +11,9 @@ from voxadapt.recipes.metrics import (
     average_runs,
     bootstrap_interval,
     classification_metrics,
+    count_pairs,
     expected_calibration_error,
-    score_probabilities,
+    scores_of_counts,
 )
 
 LABELS = ["angry", "happy", "neutral", "sad"]
@@ -245,15 +246,33 @@ def test_wrong_runs_are_refused() -> None:
         average_runs([{"wa": 1, "ua": 1, "macro_f1": 1}, {"wa": 1, "macro_f1": 1}])
 
 
-def test_scored_probabilities_have_every_part() -> None:
-    probabilities = np.array([[0.7, 0.3], [0.4, 0.6], [0.9, 0.1]])
-    true, labels, speakers = np.array([0, 1, 1]), ["no", "yes"], ["a", "b", None]
-    found = score_probabilities(labels, true, probabilities, speakers)
-    predicted = np.array([0, 1, 0])
-    assert found == {
-        "labels": labels,
-        **classification_metrics(labels, true, predicted),
-        "ci95": bootstrap_interval(labels, true, predicted, speakers=speakers),
-        "ece": expected_calibration_error(probabilities, true),
-    }
-    assert found["ci95"]["unit"] == "clip"
+def test_a_score_that_some_runs_lack_is_averaged_over_the_others() -> None:
+    runs = [{"ccc": 0.2, "pearson": None}, {"ccc": 0.4, "pearson": None}]
+    averages = average_runs(runs, ("ccc", "pearson"))
+    assert averages["ccc"]["mean"] == pytest.approx(0.3)
+    assert averages["pearson"] == {"mean": None, "std": None}
+    assert average_runs([*runs, {"ccc": 0, "pearson": 0.5}], ["pearson"])["pearson"]["mean"] == 0.5
+
+
+def test_scores_of_counts_are_those_of_scikit_learn() -> None:
+    random = np.random.default_rng(3)
+    true, predicted = random.integers(0, 4, size=(2, 300))
+    group = random.integers(0, 6, size=300)
+    right, shape = true == predicted, (6, 4)
+    scores = scores_of_counts(
+        count_pairs(group[right], true[right], shape),
+        count_pairs(group, true, shape),
+        count_pairs(group, predicted, shape),
+    )
+    for number in range(6):
+        chosen = group == number
+        found = classification_metrics("abcd", true[chosen], predicted[chosen])
+        for name, values in scores.items():
+            assert values[number] == pytest.approx(found[name])
+
+
+def test_pairs_count_by_their_weights() -> None:
+    rows, columns = np.array([0, 1, 1]), np.array([2, 0, 0])
+    assert count_pairs(rows, columns, (2, 3)).tolist() == [[0, 0, 1], [2, 0, 0]]
+    weights = np.array([0.5, 0.25, 0.25])
+    assert count_pairs(rows, columns, (2, 3), weights).tolist() == [[0, 0, 0.5], [0.5, 0, 0]]

@@ -105,7 +105,7 @@ def test_mistakes_are_named(
 ) -> None:
     refused(run_cli("score", "./nowhere", *options), "./nowhere", "no such folder")
     refused(run_cli("score", finetuned, *options, "--split=tset"), "'tset'", "Did you mean 'test'")
-    refused(run_cli("score", finetuned, *options, "--label=speaker"), "['s3']", "--label")
+    refused(run_cli("score", finetuned, *options, "--label=speaker"), "'s3'", "--label")
     refused(run_cli("score", finetuned, "--data", "none.csv"), "none.csv")
     refused(run_cli("score"), "run")
     unsplit = [{k: v for k, v in row.items() if k != "split"} for row in corpus_rows]

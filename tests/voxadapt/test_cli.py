@@ -11,24 +11,44 @@ import pytest
 
 import voxadapt
 from voxadapt import cli
+from voxadapt.recipes.check_data import CheckOptions
+from voxadapt.recipes.compare import CompareOptions
+from voxadapt.recipes.cross_corpus import CrossCorpusOptions
 from voxadapt.recipes.demo import DemoOptions
 from voxadapt.recipes.extract_features import ExtractOptions
 from voxadapt.recipes.finetune_options import FinetuneOptions
+from voxadapt.recipes.init_data_options import InitDataOptions
 from voxadapt.recipes.merge import MergeOptions
 from voxadapt.recipes.predict import PredictOptions
 from voxadapt.recipes.pretrain_options import PretrainOptions
+from voxadapt.recipes.report import ReportOptions
 from voxadapt.recipes.score import ScoreOptions
+from voxadapt.recipes.sweep_options import SweepOptions
 
 OPTIONS: dict[str, type] = {
     "demo": DemoOptions,
+    "init_data": InitDataOptions,
+    "check_data": CheckOptions,
     "extract_features": ExtractOptions,
     "pretrain_adapter": PretrainOptions,
     "finetune": FinetuneOptions,
+    "report": ReportOptions,
+    "sweep_layers": SweepOptions,
     "merge": MergeOptions,
     "score": ScoreOptions,
+    "compare": CompareOptions,
+    "cross_corpus": CrossCorpusOptions,
     "predict": PredictOptions,
 }
-POSITIONS = {"merge": ("run",), "score": ("run",), "predict": ("run", "files")}
+POSITIONS = {
+    "init_data": ("source",),
+    "check_data": ("data",),
+    "merge": ("run",),
+    "report": ("run",),
+    "score": ("run",),
+    "compare": ("runs",),
+    "predict": ("run", "files"),
+}
 
 
 def test_every_command_is_a_recipe_and_the_other_way_round() -> None:
@@ -66,7 +86,7 @@ def test_an_unknown_command_gets_the_closest(
     assert f"there is no command '{typed}'" in err
     assert hint in err
     assert ("Did you mean" in err) == bool(hint)
-    assert "score, predict" in err
+    assert ", predict" in err
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
