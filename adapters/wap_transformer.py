@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from .attention import attention
 from .checks import check_frames, check_span_mask
 from .dense import dense
 from .dropout import dropout
@@ -258,11 +259,6 @@ class TransformerLayer(nn.Module):
             n=3,
             H=self.heads,
         )
-        attended = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=attention_mask,
-        )
+        attended = attention(query, key, value, attention_mask)
         output = dense(self.attention_output, rearrange(attended, "B H T D -> B T (H D)"))
         return dropout(output, self.dropout, self.training)
