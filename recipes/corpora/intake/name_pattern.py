@@ -120,10 +120,12 @@ def _field(text: str, begin: int, end: int, name: str, expression: str, fields: 
                 f"one ends cannot be told; give what it looks like, as {{{name}:[A-Z]+}}."
             )
         # `{a}_{b}.wav` must not take `x_y_z.wav` in one of two ways: a field ends before the
-        # character that follows it, and the last one of a name holds none that went before it.
+        # character that follows it, and the last one of a name holds none that went before it,
+        # unless it is ignored anyway.
         last = not rest or re.fullmatch(r"\.\w+", rest)
         stop = before[-1:] if last and not before[-1:].isalnum() else rest[:1]
-        expression = f"[^/{re.escape(stop.strip('*/}'))}]+?"
+        stop = "" if last and name == IGNORED else stop.strip("*/}")
+        expression = f"[^/{re.escape(stop)}]+?"
     if name == IGNORED:
         return f"(?:{expression})"
     if name in fields:

@@ -23,6 +23,7 @@ from voxadapt.recipes.corpora.intake.name_pattern import NamePattern
         ("{label}.{n}.wav", "x.3.wav", {"label": "x", "n": "3"}),
         ("{label:[a-z.]+}{n:\\d}.wav", "x.y3.wav", {"label": "x.y", "n": "3"}),
         ("{_}_{label}_{_}.wav", "a_b_c.wav", {"label": "b"}),
+        ("{label}/{speaker}_{_}.wav", "sad/s1_f10_a2.wav", {"label": "sad", "speaker": "s1"}),
         ("{speaker}/{speaker}_{label}.wav", "s1/s1_sad.wav", {"speaker": "s1", "label": "sad"}),
         ("{label} ({speaker}).wav", "a03 (3).wav", {"label": "a03", "speaker": "3"}),
         ("{label}-émotion.wav", "gai-émotion.wav", {"label": "gai"}),
