@@ -80,9 +80,12 @@ def corpus_folder(root: Path, name: str) -> Path:
         sorted(entry.parent.name for entry in folder.glob("*/fold_*")) if root.is_dir() else []
     )
     corpora = list(dict.fromkeys(corpora))
+    hint = did_you_mean(plain, corpora) or "."
     holds = f"it has {', '.join(corpora)}" if corpora else "it holds no such lists"
+    if not root.is_dir():
+        holds = "there is no such folder"
     raise DataError(
-        f"--emobox {root}: there are no lists of {name!r}; {holds}{did_you_mean(plain, corpora)} "
+        f"--emobox {root}: there are no lists of {name!r}; {holds}{hint} "
         "Give a copy of the repository emo-box/EmoBox, or of its folder data."
     )
 

@@ -101,5 +101,8 @@ def test_the_folder_of_a_corpus(tmp_path: Path) -> None:
         assert corpus_folder(root, "CREMA-D") == inner
     with pytest.raises(DataError, match="no lists of 'crema'; it has cremad; did you mean"):
         corpus_folder(tmp_path, "crema")
-    with pytest.raises(DataError, match="it holds no such lists"):
+    with pytest.raises(DataError, match=r"there is no such folder\. Give"):
         corpus_folder(tmp_path / "nowhere", "cremad")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"it holds no such lists\. Give"):
+        corpus_folder(tmp_path / "empty", "cremad")
