@@ -41,10 +41,10 @@ class ObjectivesConfig:
         ValueError: A value is out of range, or every weight is 0.
     """
 
-    mask_prediction: float = 0.1
-    frame_distillation: float = 0.01
-    utterance_distillation: float = 0.01
-    local_attributes: float = 0.05
+    mask_prediction: float = 0.05
+    frame_distillation: float = 0.002
+    utterance_distillation: float = 0.002
+    local_attributes: float = 0.005
     reconstruction: float = 1.0
     prototypes: int = 128
     student_temperature: float = 0.1

@@ -46,8 +46,8 @@ class MaskingOptions:
         feature_share: Widest band, as a share of the features.
     """
 
-    ratio: float = 0.5
-    span_length: int = 8
+    ratio: float = 0.65
+    span_length: int = 16
     feature_masks: int = 0
     feature_share: float = 0.15
 
