@@ -12,7 +12,7 @@ MOST_FRAMES = 192
 def attention(query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor) -> Tensor:
     """Attend, as `torch.nn.functional.scaled_dot_product_attention` does.
 
-    On a CPU the gradient of torch's fused kernel is slow in half precision: 16.9 ms against 2.6 ms
+    On a CPU the gradient of torch's fused kernel is slow in half precision: 14.7 ms against 3.4 ms
     written out (one thread of an EPYC, bf16, ``[16, 4, 125, 48]``). There, clips that are trained
     on and are not too long are computed in single steps; the weights are float32 then too.
 
