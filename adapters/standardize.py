@@ -6,6 +6,9 @@ from torch import Tensor, nn
 
 from .checks import check_frames, check_span_mask
 
+CONSTANT_STD = 1e-5
+"""A feature with a smaller standard deviation is constant."""
+
 
 class FeatureStandardizer(nn.Module):
     """Give every feature zero mean and unit variance over a corpus.
@@ -35,7 +38,7 @@ class FeatureStandardizer(nn.Module):
 
         Args:
             mean: ``[D]`` mean of every feature.
-            std: ``[D]`` standard deviation of every feature. A constant feature (under 1e-5) gets
+            std: ``[D]`` standard deviation of every feature. A constant one (`CONSTANT_STD`) gets
                 1, so that it becomes 0 instead of noise blown up.
 
         Raises:
@@ -49,7 +52,7 @@ class FeatureStandardizer(nn.Module):
                     "values, one for each feature"
                 )
         self.mean.copy_(mean)
-        self.std.copy_(torch.where(std < 1e-5, torch.ones_like(std), std))
+        self.std.copy_(torch.where(std < CONSTANT_STD, torch.ones_like(std), std))
 
     def forward(
         self, frames: Tensor, padding_mask: Tensor, span_mask: Tensor | None = None

@@ -37,12 +37,6 @@ class AudioHeader:
     implied_rate: float | None = None
     ended: bool | None = None
 
-    @property
-    def cut_off(self) -> bool:
-        """Whether there is less than there should be."""
-        announced = (self.announced_bytes or 0) > (self.present_bytes or 0)
-        return announced or self.ended is False
-
 
 def read_header(stream: BinaryIO) -> AudioHeader:
     """Read the header of a WAV, AIFF, AU or Ogg file; of anything else, or of garbage, nothing.

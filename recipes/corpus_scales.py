@@ -14,12 +14,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from voxadapt.adapters.standardize import CONSTANT_STD
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.frame_batches import FrameBatch, Store, corpus_statistics
 
 CORPUS_COLUMN = "corpus"
-MINIMUM_STD = 1e-5
 MAX_FRAMES = 2_000_000
 
 
@@ -39,9 +39,9 @@ class CorpusScales:
     ) -> None:
         self.corpus_of_clip = corpus_of_clip
         # A feature that is constant in a corpus has no scale there: it is moved and not stretched.
-        factors = torch.where(stds > MINIMUM_STD, std / stds.clamp(min=MINIMUM_STD), 1.0)
-        self.factors = factors
-        self.offsets = mean - means * factors
+        scaled = std / stds.clamp(min=CONSTANT_STD)
+        self.factors = torch.where(stds < CONSTANT_STD, 1.0, scaled)
+        self.offsets = mean - means * self.factors
 
     def __call__(self, batch: FrameBatch) -> FrameBatch:
         """The batch with its frames, and the student's, on the common scale; padding stays 0."""

@@ -11,6 +11,12 @@ from voxadapt.backbones.audio_header import AudioHeader, read_header
 SOUND = 0.4 * np.sin(np.arange(16_000) / 9)
 
 
+def cut_off(header: AudioHeader) -> bool:
+    """Whether there is less than there should be."""
+    announced = (header.announced_bytes or 0) > (header.present_bytes or 0)
+    return announced or header.ended is False
+
+
 def encode(container: str, **options: str) -> bytes:
     stream = io.BytesIO()
     soundfile.write(stream, SOUND, 16_000, format=container, **options)
@@ -38,17 +44,17 @@ def test_sizes_of_whole_and_cut_files(container: str, options: dict[str, str]) -
     assert whole.announced_bytes == whole.present_bytes
     assert whole.announced_bytes is not None
     assert whole.announced_bytes - 32_000 in (0, 8)  # AIFF counts two numbers before its samples
-    assert not whole.cut_off
+    assert not cut_off(whole)
 
     cut = header_of(content[:-10_000])
     assert cut.announced_bytes == whole.announced_bytes
     assert cut.present_bytes == whole.announced_bytes - 10_000
-    assert cut.cut_off
+    assert cut_off(cut)
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFF_F000, 0xFFFF_FFFF, 0xFFFF_FFFF - 44])
 def test_sizes_of_streams_say_nothing(zoo, size: int) -> None:
-    assert not header_of(zoo.wave_bytes(SOUND, data=size)).cut_off
+    assert not cut_off(header_of(zoo.wave_bytes(SOUND, data=size)))
     assert header_of(zoo.wave_bytes(SOUND, data=size)).announced_bytes is None
 
 
@@ -94,5 +100,5 @@ def test_an_ogg_stream_ends_with_a_whole_page() -> None:
     ],
 )
 def test_garbage_says_nothing(content: bytes) -> None:
-    assert not header_of(content).cut_off
+    assert not cut_off(header_of(content))
     assert header_of(content).announced_bytes is None

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """When the codebook is fitted, and on which frames."""
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -66,6 +67,14 @@ def test_the_sample_is_real_frames_of_the_right_kind(make_run: Make) -> None:
     assert found.shape == (19, 8)
     torch.testing.assert_close(F.layer_norm(found, (8,)), found, rtol=1e-3, atol=1e-3)
     assert not found.requires_grad
+
+
+def test_the_sample_is_on_the_scale_that_the_run_trains_on(make_run: Make) -> None:
+    run = make_run([9, 4, 6])
+    plain = sample_of(run, fits=0)
+    run.scales = lambda batch: dataclasses.replace(batch, frames=batch.frames + 1)  # type: ignore[assignment]
+    std = run.pretrainer.teacher.adapter.standardize.std
+    torch.testing.assert_close(sample_of(run, fits=0), plain + 1 / std)
 
 
 def test_a_large_corpus_gives_a_seeded_sample(make_run: Make) -> None:

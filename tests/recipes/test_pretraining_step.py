@@ -332,3 +332,14 @@ def test_the_student_sees_the_frames_that_are_meant_for_it(
     train_step(run, CLIPS, 0.0)
     assert asked == [3]
     assert torch.equal(seen["student"], seen["teacher"] + 1)
+
+
+def test_a_step_trains_on_the_common_scale(make_run: Make) -> None:
+    """Frames that a scale moves by 1 are the same step as frames that are 1 larger."""
+    run, moved = make_run(), make_run()
+    run.scales = lambda batch: dataclasses.replace(batch, frames=batch.frames + 1)  # type: ignore[assignment]
+    frames = moved.corpus.store.frames
+    moved.corpus.store.frames = lambda index: frames(index).astype(np.float32) + 1  # type: ignore[method-assign]
+    expected = train_step(moved, CLIPS, 0.1)
+    assert train_step(run, CLIPS, 0.1) == pytest.approx(expected)
+    assert train_step(make_run(), CLIPS, 0.1) != pytest.approx(expected)
