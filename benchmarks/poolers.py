@@ -38,7 +38,7 @@ class Task:
         name: For files and people.
         corpus: Its folder's name.
         options: Of `finetune`: the label, the protocol, the epochs.
-        folds: Whether seed s tests fold s, so that five seeds test each clip once.
+        folds: Whether seed s tests fold s + 1, so that five seeds test each clip once.
     """
 
     name: str
@@ -47,13 +47,13 @@ class Task:
     folds: bool = False
 
 
-SPEAKERS_SHARED = "--allow-speaker-overlap"
+SPEAKERS_SHARED = ("--allow-speaker-overlap", "--validation", "label")
 TASKS = (
-    Task("urdu-official", "urdu", (SPEAKERS_SHARED,)),
+    Task("urdu-official", "urdu", SPEAKERS_SHARED),
     Task("urdu-speakers", "urdu", SPEAKER_FOLDS, folds=True),
     Task("baved-speakers", "baved", (*SPEAKER_FOLDS, "--epochs", "12"), folds=True),
-    Task("fsdd-digits", "fsdd", (SPEAKERS_SHARED, "--epochs", "12")),
-    Task("fsdd-speakers", "fsdd", ("--label", "speaker", SPEAKERS_SHARED, "--epochs", "12")),
+    Task("fsdd-digits", "fsdd", (*SPEAKERS_SHARED, "--epochs", "12")),
+    Task("fsdd-speakers", "fsdd", ("--label", "speaker", *SPEAKERS_SHARED, "--epochs", "12")),
 )
 LINES = (
     *((PRETRAINED, pool) for pool in ("sap", "mean", "attentive", "qkv")),
@@ -122,7 +122,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--dry-run", action="store_true", help="print the commands only")
     options = parser.parse_args(arguments)
     if not 1 <= options.seeds <= 5:
-        parser.error("--seeds: give 1 to 5; seed s tests fold s of 5")
+        parser.error("--seeds: give 1 to 5; seed s tests fold s + 1 of 5")
     options.features = options.features or options.out / "features"
     return options
 
@@ -153,7 +153,7 @@ def finetuning_command(
     command += ["--adapter", str(pretrained) if adapter == PRETRAINED else adapter, "--pool", pool]
     command += ["--seed", str(seed)]
     if task.folds:
-        command += ["--fold", str(seed)]
+        command += ["--fold", str(seed + 1)]
     command += ["--precision", options.precision, "--features", str(options.features)]
     command += ["--report-clips", "0", "--no-report-map"]
     command += ["--out", str(folder(options.out, task, adapter, pool, seed))]

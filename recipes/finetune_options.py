@@ -89,6 +89,9 @@ class FinetuneOptions(CorpusOptions):
         precision: `bf16` computes in half precision where the machine has it.
         resume: Go on with the run in --out.
         allow_speaker_overlap: Accept speakers that stand in more than one part; the results say so.
+        validation: What a validation part is cut from train by: whole speakers (`speaker`), or a
+            share of each `label`, where test shares its speakers with train as well: with few
+            speakers, those held back would be the ones that test asks for.
         adapter_dropout: Dropout inside the adapter while fine-tuning.
         adapter_statistics: Mean and deviation to which a pretrained adapter standardises frames:
             those of this `corpus`, its training part, so that another room or microphone does not
@@ -130,6 +133,7 @@ class FinetuneOptions(CorpusOptions):
     precision: Literal["fp32", "bf16"] = "fp32"
     resume: bool = False
     allow_speaker_overlap: bool = False
+    validation: Literal["speaker", "label"] = "speaker"
     adapter_dropout: float = 0.1
     adapter_statistics: Literal["corpus", "pretraining"] = "corpus"
     max_epochs: int | None = None

@@ -101,6 +101,7 @@ def draw_splits(
         fold_count=options.num_folds,
         fold_seed=fold_seed(options),
         allow_speaker_overlap=options.allow_speaker_overlap,
+        validation=options.validation,
         need_classes=options.task == "classification",
     )
 

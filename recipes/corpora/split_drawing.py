@@ -71,7 +71,12 @@ def draw_speakers(
 
 
 def cut_validation(
-    clips: Sequence[Clip], train: Sequence[int], fraction: float, seed: int
+    clips: Sequence[Clip],
+    train: Sequence[int],
+    fraction: float,
+    seed: int,
+    *,
+    by_label: bool = False,
 ) -> tuple[list[int], list[int], str]:
     """Divide a training part: whole speakers are held back where all of them are known.
 
@@ -80,6 +85,7 @@ def cut_validation(
         train: Indices of the clips to divide; all have labels.
         fraction: Share of them to hold back, in 0..1.
         seed: What the draw depends on.
+        by_label: Stratify by label although the speakers are known.
 
     Returns:
         The indices that train and those that validate, ascending, and a sentence that says how they
@@ -87,7 +93,9 @@ def cut_validation(
     """
     valid = None
     how = "stratified by label, since not all speakers of train are known"
-    if all(clips[index].speaker for index in train):
+    if by_label:
+        how = "stratified by label, as was asked, so that it shares speakers with train"
+    elif all(clips[index].speaker for index in train):
         valid = draw_speakers(clips, train, fraction, seed)
         how = "speaker-disjoint"
         if valid is None:

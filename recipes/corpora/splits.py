@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import DataError, did_you_mean, some_of
@@ -91,6 +92,7 @@ def make_splits(
     valid_fraction: float = 0.15,
     test_fraction: float = 0.2,
     allow_speaker_overlap: bool = False,
+    validation: Literal["speaker", "label"] = "speaker",
     need_test: bool = True,
     need_classes: bool = True,
 ) -> Splits:
@@ -116,6 +118,8 @@ def make_splits(
         test_fraction: Share of all clips that a drawn test part gets.
         allow_speaker_overlap: Accept parts that share speakers, and draw a stratified test part
             where a speaker-disjoint one is impossible (as where the speaker is the label).
+        validation: What a validation part is cut by: whole speakers, or a share of each label,
+            which is refused unless test shares speakers with train, too.
         need_test: Whether there must be a test part. Otherwise none is drawn.
         need_classes: Whether labels are classes, of which train must have two, and all that valid
             and test have. Where values are learnt, labels only say what parts should be balanced
@@ -149,8 +153,15 @@ def make_splits(
     shared = shared_speakers(clips, splits.parts())
     if not splits.valid and splits.train:
         valid_seed = stable_seed(seed, "valid")
+        by_label = validation == "label"
+        if by_label and not shared and any(clips[index].speaker for index in splits.train):
+            raise DataError(
+                "a validation part cut by label was asked for, but the test part shares no speaker "
+                "with train: scores on heard speakers would choose the epoch for unheard ones. "
+                "Leave --validation out."
+            )
         splits.train, splits.valid, how = cut_validation(
-            clips, splits.train, valid_fraction, valid_seed
+            clips, splits.train, valid_fraction, valid_seed, by_label=by_label
         )
         splits.notes.append(how)
     problems = part_problems(clips, splits.parts(), need_test=need_test, need_classes=need_classes)

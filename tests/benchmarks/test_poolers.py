@@ -38,8 +38,8 @@ def test_every_line_of_every_task_is_a_command(
     assert len(lines) == 5 * 9 * 5  # tasks, adapters with poolers, seeds
     assert len({line[line.index("--out") + 1] for line in lines}) == len(lines)
     for line in lines:
-        seed = line[line.index("--seed") + 1]
-        assert "--fold" not in line or line[line.index("--fold") + 1] == seed
+        seed = int(line[line.index("--seed") + 1])
+        assert "--fold" not in line or line[line.index("--fold") + 1] == str(seed + 1)
 
 
 def test_finished_runs_are_counted_and_not_run_again(
@@ -82,4 +82,4 @@ def test_more_seeds_than_folds_are_refused(
 ) -> None:
     with pytest.raises(SystemExit):
         benchmark.main([str(corpora), "--seeds", "6"])
-    assert "seed s tests fold s of 5" in capsys.readouterr().err
+    assert "seed s tests fold s + 1 of 5" in capsys.readouterr().err

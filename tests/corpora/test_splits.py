@@ -146,6 +146,20 @@ def test_declared_overlap_is_in_protocol_and_notes():
     assert not speakers_in(clips, splits.valid) & speakers_in(clips, splits.train)
 
 
+def test_validation_by_label_hears_the_speakers_that_test_asks_for():
+    clips = make_clips(speakers=5, split=lambda index: "test" if index % 4 == 0 else "train")
+    splits = make_splits(clips, seed=0, allow_speaker_overlap=True, validation="label")
+    assert speakers_in(clips, splits.train) == speakers_in(clips, splits.test)
+    assert len(splits.valid) == pytest.approx(0.15 * 90, abs=2)
+    assert any("stratified by label, as was asked" in note for note in splits.notes)
+
+
+def test_validation_by_label_is_refused_where_test_has_speakers_of_its_own():
+    message = problems_of(make_clips(speakers=10), validation="label", allow_speaker_overlap=True)
+    assert "scores on heard speakers would choose the epoch for unheard ones" in message
+    assert "Leave --validation out" in message
+
+
 def test_overlap_that_is_allowed_but_not_there_is_not_claimed():
     splits = make_splits(make_clips(speakers=10), seed=0, allow_speaker_overlap=True)
     assert splits.protocol == "speaker-disjoint-random"

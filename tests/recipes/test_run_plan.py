@@ -118,6 +118,17 @@ def test_the_seed_draws_the_folds_unless_there_is_a_split_seed() -> None:
     assert tested(seed=0, split_seed=1) == tested(seed=1)
 
 
+def test_the_validation_part_is_cut_as_the_command_says() -> None:
+    clips = make_clips(split=lambda index: "test" if index % 5 == 0 else "train")
+    by_label = FinetuneOptions(validation="label", allow_speaker_overlap=True)
+    by_speaker = FinetuneOptions(allow_speaker_overlap=True)
+    heard = [
+        {clips[index].speaker for index in draw_splits(clips, options, 0, None).train}
+        for options in (by_label, by_speaker)
+    ]
+    assert heard[0] > heard[1]
+
+
 def test_a_split_seed_gives_every_run_the_same_parts() -> None:
     clips = make_clips(360)
     for protocol, fold in ((None, None), ("speaker-disjoint-kfold", "1")):
