@@ -38,8 +38,8 @@ from adapter_gain_tables import make_rows, tables
 from adapter_gain_worker import Task
 from tqdm import tqdm
 
-from voxadapt.recipes.command_line import USER_ERRORS
-from voxadapt.recipes.run_folder import versions, write_json
+from voxadapt.recipes.running.command_line import USER_ERRORS
+from voxadapt.recipes.running.run_folder import versions, write_json
 
 SETUP = [
     *("protocols", "shares", "ablation_shares", "seeds", "pretrain_seeds", "rotate", "only"),

@@ -23,12 +23,12 @@ from adapter_gain_splits import (
 )
 from adapter_gain_worker import Task
 
-from voxadapt.recipes.command_line import parse
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.clip_keys import clip_seconds
 from voxadapt.recipes.corpora.manifest import read_manifest
-from voxadapt.recipes.finetune_options import FinetuneOptions
-from voxadapt.recipes.pretrain_options import PretrainOptions
+from voxadapt.recipes.finetuning.options import FinetuneOptions
+from voxadapt.recipes.pretraining.options import PretrainOptions
+from voxadapt.recipes.running.command_line import parse
 
 # What does not change what a run computes, or is part of its digest by its content.
 NOT_DIGESTED = ("data", "features", "out", "resume", "adapter", "seed", "allow_outside")

@@ -46,7 +46,7 @@ def do_task(task: Task) -> dict[str, Any]:
         if path.exists():
             return dict(json.loads(path.read_text(encoding="utf-8")))
         from voxadapt.adapters import CollapseError
-        from voxadapt.recipes.run_folder import write_json
+        from voxadapt.recipes.running.run_folder import write_json
 
         started, resumed = time.perf_counter(), out.exists()
         run = {"finetune": finetune, "pretrain_adapter": pretrain}[task["recipe"]]
@@ -107,9 +107,9 @@ def score_valid(task: Task) -> dict[str, Any]:
     from voxadapt.classifier import SpeechClassifier
     from voxadapt.recipes.corpora.feature_cache import extract_features
     from voxadapt.recipes.corpora.manifest import read_manifest
-    from voxadapt.recipes.evaluation import classify_clips
-    from voxadapt.recipes.metrics import classification_metrics
-    from voxadapt.recipes.process_group import join_processes
+    from voxadapt.recipes.running.process_group import join_processes
+    from voxadapt.recipes.scoring.evaluation import classify_clips
+    from voxadapt.recipes.scoring.metrics import classification_metrics
 
     accelerator = join_processes(task["precision"])
     model = SpeechClassifier.from_pretrained(Path(task["out"]) / "model")

@@ -30,18 +30,18 @@ from measured import met, table_head, table_line, write_results
 from padded_loop import PaddedLoop, PlainModel
 
 from voxadapt.adapters import WAPTransformer
-from voxadapt.recipes.epoch_choice import FitState, keep_best
 from voxadapt.recipes.finetune import prepare_runs
-from voxadapt.recipes.finetune_optimizer import build_optimizer
-from voxadapt.recipes.finetune_options import FinetuneOptions
-from voxadapt.recipes.finetune_step import train_step
-from voxadapt.recipes.fit_classifier import plan_epoch, validate
-from voxadapt.recipes.labelled_frames import LabelledFrames
-from voxadapt.recipes.model_building import build_model
-from voxadapt.recipes.process_group import join_processes
-from voxadapt.recipes.run_once import SharedParts, label_frames
-from voxadapt.recipes.run_plan import draw_splits
-from voxadapt.recipes.weight_average import average_decay, make_average, update_average
+from voxadapt.recipes.finetuning.epoch_choice import FitState, keep_best
+from voxadapt.recipes.finetuning.fit_classifier import plan_epoch, validate
+from voxadapt.recipes.finetuning.labelled_frames import LabelledFrames
+from voxadapt.recipes.finetuning.model_building import build_model
+from voxadapt.recipes.finetuning.optimizer import build_optimizer
+from voxadapt.recipes.finetuning.options import FinetuneOptions
+from voxadapt.recipes.finetuning.run_once import SharedParts, label_frames
+from voxadapt.recipes.finetuning.run_plan import draw_splits
+from voxadapt.recipes.finetuning.step import train_step
+from voxadapt.recipes.finetuning.weight_average import average_decay, make_average, update_average
+from voxadapt.recipes.running.process_group import join_processes
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 SECONDS_TARGET = 60.0

@@ -29,9 +29,9 @@ from pretraining_run import FEATURES, make_corpus, make_run, step_flops
 from tqdm import tqdm
 
 from voxadapt.adapters.dense import linear
-from voxadapt.recipes import pretraining_step
 from voxadapt.recipes.corpora.batching import plan_mixed_batches
-from voxadapt.recipes.pretraining_state import PretrainingRun
+from voxadapt.recipes.pretraining import step as pretraining_step
+from voxadapt.recipes.pretraining.state import PretrainingRun
 
 SHARE_TARGET = 0.60
 WAITING_TARGET = 0.05

@@ -14,11 +14,11 @@ from accelerate import Accelerator
 from voxadapt.adapters import AdapterPretrainer, WAPTransformer, WAPTransformerConfig
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_shards import FeatureStore, read_places, write_shard
-from voxadapt.recipes.frame_batches import corpus_statistics
-from voxadapt.recipes.prepare import PreparedCorpus
 from voxadapt.recipes.pretrain_adapter import build_optimizer
-from voxadapt.recipes.pretrain_options import AdapterSize, PretrainOptions
-from voxadapt.recipes.pretraining_state import PretrainingRun, Progress
+from voxadapt.recipes.pretraining.options import AdapterSize, PretrainOptions
+from voxadapt.recipes.pretraining.state import PretrainingRun, Progress
+from voxadapt.recipes.running.frame_batches import corpus_statistics
+from voxadapt.recipes.running.prepare import PreparedCorpus
 
 FEATURES = 768  # of HuBERT base's frames
 FRAME_RATE = 50.0

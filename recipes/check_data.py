@@ -12,16 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voxadapt.recipes.check_fix import check_fix_target, reasons_file, write_fixed
-from voxadapt.recipes.check_page import check_page
-from voxadapt.recipes.check_table import check_record, check_table, count_severities
-from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.checking.fix import check_fix_target, reasons_file, write_fixed
+from voxadapt.recipes.checking.page import check_page
+from voxadapt.recipes.checking.table import check_record, check_table, count_severities
 from voxadapt.recipes.corpora.audio_findings import AudioLimits
 from voxadapt.recipes.corpora.corpus_check import CorpusCheck, check_corpus
 from voxadapt.recipes.corpora.manifest_paths import printable
 from voxadapt.recipes.corpora.written_aside import write_aside
-from voxadapt.recipes.options import require
-from voxadapt.recipes.run_folder import write_json
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.options import require
+from voxadapt.recipes.running.run_folder import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -13,21 +13,21 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
-from voxadapt.recipes.compare_output import comparison_table, draw_comparison
 from voxadapt.recipes.corpora.errors import some_of
 from voxadapt.recipes.corpora.splits import digest_rows
-from voxadapt.recipes.metrics import SCORES
-from voxadapt.recipes.options import require
-from voxadapt.recipes.paired_bootstrap import (
+from voxadapt.recipes.reporting.picture import check_picture
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.options import require
+from voxadapt.recipes.running.run_folder import versions, write_json
+from voxadapt.recipes.scoring.compare_output import comparison_table, draw_comparison
+from voxadapt.recipes.scoring.metrics import SCORES
+from voxadapt.recipes.scoring.paired_bootstrap import (
     Resampled,
     TestedClips,
     group_by_clip,
     resample_runs,
 )
-from voxadapt.recipes.picture import check_picture
-from voxadapt.recipes.run_folder import versions, write_json
-from voxadapt.recipes.run_reading import read_metrics, read_predictions
+from voxadapt.recipes.scoring.run_reading import read_metrics, read_predictions
 
 logger = logging.getLogger(__name__)
 

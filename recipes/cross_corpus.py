@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.manifest import read_manifest
-from voxadapt.recipes.corpus_names import name_corpora
-from voxadapt.recipes.cross_corpus_output import draw_matrix, matrix_table, write_matrix
 from voxadapt.recipes.finetune import run_finetune
-from voxadapt.recipes.finetune_options import FinetuneOptions
-from voxadapt.recipes.label_map import read_label_map
-from voxadapt.recipes.metrics import SCORES
-from voxadapt.recipes.process_group import join_processes
-from voxadapt.recipes.run_folder import check_out, claim_out, versions, write_json
+from voxadapt.recipes.finetuning.options import FinetuneOptions
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.process_group import join_processes
+from voxadapt.recipes.running.run_folder import check_out, claim_out, versions, write_json
+from voxadapt.recipes.scoring.corpus_names import name_corpora
+from voxadapt.recipes.scoring.cross_corpus_output import draw_matrix, matrix_table, write_matrix
+from voxadapt.recipes.scoring.label_map import read_label_map
+from voxadapt.recipes.scoring.metrics import SCORES
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.recipes import finetune, pretrain_adapter
-from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.demo_corpus import make_demo_corpus
 from voxadapt.recipes.corpora.manifest import read_manifest
-from voxadapt.recipes.run_folder import write_json
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.run_folder import write_json
 
 logger = logging.getLogger(__name__)
 

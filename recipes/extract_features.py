@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from voxadapt.backbones import Backbone
-from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.feature_cache import features_folder_of
 from voxadapt.recipes.corpora.feature_export import export_files, export_npy, parts_of
-from voxadapt.recipes.options import CorpusOptions, require
-from voxadapt.recipes.prepare import (
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.options import CorpusOptions, require
+from voxadapt.recipes.running.prepare import (
     PreparedCorpus,
     build_backbone,
     hours,
     prepare_features,
     read_clips,
 )
-from voxadapt.recipes.process_group import join_processes
-from voxadapt.recipes.run_folder import versions, write_json
+from voxadapt.recipes.running.process_group import join_processes
+from voxadapt.recipes.running.run_folder import versions, write_json
 
 logger = logging.getLogger(__name__)
 

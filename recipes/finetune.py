@@ -16,22 +16,27 @@ from typing import Any
 from accelerate import Accelerator
 
 from voxadapt.backbones import Backbone
-from voxadapt.recipes.adapter_choice import choose_adapter
-from voxadapt.recipes.command_line import leave, parse, run_command
-from voxadapt.recipes.finetune_options import FinetuneOptions, tuning_of
-from voxadapt.recipes.joined_runs import join_runs
-from voxadapt.recipes.label_columns import check_label_columns
-from voxadapt.recipes.model_building import frozen_part, pooler_options
-from voxadapt.recipes.other_corpora import prepare_others, read_labelled, read_others
-from voxadapt.recipes.parallel_runs import check_jobs, run_in_processes
-from voxadapt.recipes.prepare import BAD_AUDIO_FILE, build_backbone, prepare_features
-from voxadapt.recipes.process_group import join_processes
+from voxadapt.recipes.finetuning.adapter_choice import choose_adapter
+from voxadapt.recipes.finetuning.joined_runs import join_runs
+from voxadapt.recipes.finetuning.label_columns import check_label_columns
+from voxadapt.recipes.finetuning.model_building import frozen_part, pooler_options
+from voxadapt.recipes.finetuning.options import FinetuneOptions, tuning_of
+from voxadapt.recipes.finetuning.parallel_runs import check_jobs, run_in_processes
+from voxadapt.recipes.finetuning.run_once import SharedParts, run_once
+from voxadapt.recipes.finetuning.run_plan import PlannedRun, check_splits, plan_runs
+from voxadapt.recipes.finetuning.run_results import (
+    Results,
+    join_predictions,
+    log_result,
+    write_records,
+)
 from voxadapt.recipes.report import write_report
-from voxadapt.recipes.run_folder import check_out, claim_out, read_record, write_json
-from voxadapt.recipes.run_once import SharedParts, run_once
-from voxadapt.recipes.run_plan import PlannedRun, check_splits, plan_runs
-from voxadapt.recipes.run_results import Results, join_predictions, log_result, write_records
-from voxadapt.recipes.target_scores import selection_score
+from voxadapt.recipes.running.command_line import leave, parse, run_command
+from voxadapt.recipes.running.prepare import BAD_AUDIO_FILE, build_backbone, prepare_features
+from voxadapt.recipes.running.process_group import join_processes
+from voxadapt.recipes.running.run_folder import check_out, claim_out, read_record, write_json
+from voxadapt.recipes.scoring.other_corpora import prepare_others, read_labelled, read_others
+from voxadapt.recipes.scoring.target_scores import selection_score
 
 logger = logging.getLogger(__name__)
 

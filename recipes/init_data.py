@@ -10,10 +10,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.intake.clip_lengths import read_lengths
+from voxadapt.recipes.corpora.intake.corpus_source import Intake, corpora_table, read_intake
 from voxadapt.recipes.corpora.intake.emobox_splits import SplitManifest
 from voxadapt.recipes.corpora.intake.fold_choice import (
     draw_folds,
@@ -26,13 +26,13 @@ from voxadapt.recipes.corpora.intake.manifest_writing import (
     write_left_out,
     write_manifest,
 )
+from voxadapt.recipes.corpora.intake.options import InitDataOptions
 from voxadapt.recipes.corpora.intake.speaker_overlap import shared_by_folds
 from voxadapt.recipes.corpora.intake.summary_table import summarise, summarise_left_out
 from voxadapt.recipes.corpora.intake.table_source import NO_AUDIO
 from voxadapt.recipes.corpora.manifest_columns import SPLITS
 from voxadapt.recipes.corpora.split_checks import shared_speakers
-from voxadapt.recipes.corpus_source import Intake, corpora_table, read_intake
-from voxadapt.recipes.init_data_options import InitDataOptions
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 
 logger = logging.getLogger(__name__)
 

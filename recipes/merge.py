@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxadapt.classifier import SpeechClassifier
-from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 
 logger = logging.getLogger(__name__)
 

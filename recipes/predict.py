@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from voxadapt.backbones import AudioError, Precision
 from voxadapt.classifier import SpeechClassifier
-from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.class_folders import AUDIO_EXTENSIONS
-from voxadapt.recipes.encoder_precision import usable_precision
-from voxadapt.recipes.prediction_rows import csv_header, csv_row, json_record
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.encoder_precision import usable_precision
+from voxadapt.recipes.scoring.prediction_rows import csv_header, csv_row, json_record
 
 logger = logging.getLogger(__name__)
 

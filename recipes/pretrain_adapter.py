@@ -25,21 +25,21 @@ from voxadapt.adapters import (
     WAPTransformer,
     WAPTransformerConfig,
 )
-from voxadapt.recipes.adapter_folder import save_adapter
-from voxadapt.recipes.codebook_refits import refit_codebook
-from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.batching import plan_mixed_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
-from voxadapt.recipes.corpus_scales import common_scale
-from voxadapt.recipes.frame_batches import read_ahead
-from voxadapt.recipes.prepare import build_backbone, hours, read_clips
-from voxadapt.recipes.prepare_online import prepare_frames
-from voxadapt.recipes.pretrain_options import OptimizerOptions, PretrainOptions
-from voxadapt.recipes.pretraining_report import REPORT_FILE, leave_records, report_illness
-from voxadapt.recipes.pretraining_state import NotFiniteError, PretrainingRun, Progress
-from voxadapt.recipes.pretraining_step import train_step
-from voxadapt.recipes.process_group import finish_log, join_processes, start_log
-from voxadapt.recipes.run_folder import check_out, claim_out
+from voxadapt.recipes.pretraining.adapter_folder import save_adapter
+from voxadapt.recipes.pretraining.codebook_refits import refit_codebook
+from voxadapt.recipes.pretraining.corpus_scales import common_scale
+from voxadapt.recipes.pretraining.options import OptimizerOptions, PretrainOptions
+from voxadapt.recipes.pretraining.report import REPORT_FILE, leave_records, report_illness
+from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun, Progress
+from voxadapt.recipes.pretraining.step import train_step
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.frame_batches import read_ahead
+from voxadapt.recipes.running.prepare import build_backbone, hours, read_clips
+from voxadapt.recipes.running.prepare_online import prepare_frames
+from voxadapt.recipes.running.process_group import finish_log, join_processes, start_log
+from voxadapt.recipes.running.run_folder import check_out, claim_out
 
 logger = logging.getLogger(__name__)
 

@@ -14,19 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from voxadapt.recipes.clip_inspection import INSPECTION_FILE
-from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.written_aside import write_aside
-from voxadapt.recipes.options import require
-from voxadapt.recipes.report_calibration import calibration_section
-from voxadapt.recipes.report_clips import clips_section
-from voxadapt.recipes.report_corpora import corpora_section
-from voxadapt.recipes.report_embeddings import embeddings_section
-from voxadapt.recipes.report_head import head_section
-from voxadapt.recipes.report_joined import JoinedRecord, joined_body
-from voxadapt.recipes.report_page import build_page, percent
-from voxadapt.recipes.report_regression import regression_body
-from voxadapt.recipes.report_sections import (
+from voxadapt.recipes.reporting.calibration import calibration_section
+from voxadapt.recipes.reporting.clip_inspection import INSPECTION_FILE
+from voxadapt.recipes.reporting.clips import clips_section
+from voxadapt.recipes.reporting.corpora import corpora_section
+from voxadapt.recipes.reporting.embeddings import embeddings_section
+from voxadapt.recipes.reporting.head import head_section
+from voxadapt.recipes.reporting.joined import JoinedRecord, joined_body
+from voxadapt.recipes.reporting.page import build_page, percent
+from voxadapt.recipes.reporting.regression import regression_body
+from voxadapt.recipes.reporting.sections import (
     curves_section,
     layers_section,
     matrix_section,
@@ -35,6 +33,8 @@ from voxadapt.recipes.report_sections import (
     settings_section,
     two_columns,
 )
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.options import require
 
 logger = logging.getLogger(__name__)
 

@@ -16,21 +16,21 @@ from typing import Any, Literal
 
 from voxadapt.backbones import Precision
 from voxadapt.classifier import SpeechClassifier
-from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpus_names import choose_split, name_corpora
-from voxadapt.recipes.encoder_precision import usable_precision
-from voxadapt.recipes.evaluation import classify_clips, write_predictions
-from voxadapt.recipes.label_columns import column_to_read
-from voxadapt.recipes.label_map import read_label_map
-from voxadapt.recipes.labelled_frames import targets_for
-from voxadapt.recipes.options import DEMO_CORPUS, FEATURES, CorpusOptions
-from voxadapt.recipes.other_corpora import OtherCorpus, map_corpus
-from voxadapt.recipes.part_scores import clip_seconds
-from voxadapt.recipes.prepare import prepare_features, read_clips
-from voxadapt.recipes.process_group import join_processes
-from voxadapt.recipes.run_folder import versions, write_json
-from voxadapt.recipes.target_scores import score_outputs, show_scores
+from voxadapt.recipes.finetuning.label_columns import column_to_read
+from voxadapt.recipes.finetuning.labelled_frames import targets_for
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.encoder_precision import usable_precision
+from voxadapt.recipes.running.options import DEMO_CORPUS, FEATURES, CorpusOptions
+from voxadapt.recipes.running.prepare import prepare_features, read_clips
+from voxadapt.recipes.running.process_group import join_processes
+from voxadapt.recipes.running.run_folder import versions, write_json
+from voxadapt.recipes.scoring.corpus_names import choose_split, name_corpora
+from voxadapt.recipes.scoring.evaluation import classify_clips, write_predictions
+from voxadapt.recipes.scoring.label_map import read_label_map
+from voxadapt.recipes.scoring.other_corpora import OtherCorpus, map_corpus
+from voxadapt.recipes.scoring.part_scores import clip_seconds
+from voxadapt.recipes.scoring.target_scores import score_outputs, show_scores
 
 logger = logging.getLogger(__name__)
 

@@ -18,23 +18,23 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from voxadapt.backbones import Backbone
-from voxadapt.recipes.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_cache import open_folder
 from voxadapt.recipes.corpora.written_aside import write_aside
-from voxadapt.recipes.finetune_options import FinetuneOptions
-from voxadapt.recipes.label_columns import check_label_columns
-from voxadapt.recipes.layer_caches import fill_layer_caches
-from voxadapt.recipes.model_building import pooler_options
-from voxadapt.recipes.other_corpora import read_labelled
-from voxadapt.recipes.prepare import BAD_AUDIO_FILE, build_backbone, prepare_features
-from voxadapt.recipes.process_group import join_processes
-from voxadapt.recipes.run_folder import check_out, claim_out, write_json
-from voxadapt.recipes.run_plan import check_splits, plan_runs
-from voxadapt.recipes.sweep_options import Cell, SweepOptions, finetune_options, plan_cells
-from voxadapt.recipes.sweep_pool import LOG_FOLDER, run_cells
-from voxadapt.recipes.sweep_report import build_sweep_report
-from voxadapt.recipes.sweep_table import as_csv, as_json, as_text, read_cell
+from voxadapt.recipes.finetuning.label_columns import check_label_columns
+from voxadapt.recipes.finetuning.model_building import pooler_options
+from voxadapt.recipes.finetuning.options import FinetuneOptions
+from voxadapt.recipes.finetuning.run_plan import check_splits, plan_runs
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.prepare import BAD_AUDIO_FILE, build_backbone, prepare_features
+from voxadapt.recipes.running.process_group import join_processes
+from voxadapt.recipes.running.run_folder import check_out, claim_out, write_json
+from voxadapt.recipes.scoring.other_corpora import read_labelled
+from voxadapt.recipes.sweeping.layer_caches import fill_layer_caches
+from voxadapt.recipes.sweeping.options import Cell, SweepOptions, finetune_options, plan_cells
+from voxadapt.recipes.sweeping.pool import LOG_FOLDER, run_cells
+from voxadapt.recipes.sweeping.report import build_sweep_report
+from voxadapt.recipes.sweeping.table import as_csv, as_json, as_text, read_cell
 
 logger = logging.getLogger(__name__)
 

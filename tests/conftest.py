@@ -165,7 +165,7 @@ class Ran:
 
 def run_in_process(recipe: str, *arguments: Any) -> Ran:
     """Run a recipe as the command line does, in this process."""
-    from voxadapt.recipes.command_line import run_command
+    from voxadapt.recipes.running.command_line import run_command
 
     main = importlib.import_module(f"voxadapt.recipes.{recipe}").main
     forget_processes()

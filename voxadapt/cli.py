@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     # Imported here: torch takes seconds, and `voxadapt --help` should not.
     recipe = importlib.import_module(f"voxadapt.recipes.{name}")
-    command_line = importlib.import_module("voxadapt.recipes.command_line")
+    command_line = importlib.import_module("voxadapt.recipes.running.command_line")
     return int(command_line.run_command(recipe.main, arguments[1:]))
 
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from voxadapt.adapters import CollapseError
-from voxadapt.recipes.command_line import parse
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.manifest import read_manifest
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.corpora.splits import make_splits
-from voxadapt.recipes.pretrain_options import PretrainOptions
+from voxadapt.recipes.pretraining.options import PretrainOptions
+from voxadapt.recipes.running.command_line import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "corpora"

@@ -24,16 +24,16 @@ from voxadapt.outputs import LabelOutputs, Outputs
 from voxadapt.pooling import build_pooler
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.splits import Splits
-from voxadapt.recipes.epoch_choice import FitState
-from voxadapt.recipes.finetune_optimizer import build_optimizer as build_finetune_optimizer
-from voxadapt.recipes.finetune_options import FinetuneOptions, HeadOptions, SpecAugmentOptions
-from voxadapt.recipes.finetune_step import train_step
-from voxadapt.recipes.labelled_frames import LabelledFrames
-from voxadapt.recipes.prepare import PreparedCorpus
+from voxadapt.recipes.finetuning.epoch_choice import FitState
+from voxadapt.recipes.finetuning.labelled_frames import LabelledFrames
+from voxadapt.recipes.finetuning.optimizer import build_optimizer as build_finetune_optimizer
+from voxadapt.recipes.finetuning.options import FinetuneOptions, HeadOptions, SpecAugmentOptions
+from voxadapt.recipes.finetuning.step import train_step
 from voxadapt.recipes.pretrain_adapter import build_optimizer
-from voxadapt.recipes.pretrain_options import PretrainOptions
-from voxadapt.recipes.pretraining_state import PretrainingRun, Progress
-from voxadapt.recipes.process_group import join_processes
+from voxadapt.recipes.pretraining.options import PretrainOptions
+from voxadapt.recipes.pretraining.state import PretrainingRun, Progress
+from voxadapt.recipes.running.prepare import PreparedCorpus
+from voxadapt.recipes.running.process_group import join_processes
 
 FEATURES = 6
 SIZES = {"width": 8, "layers": 2, "heads": 2, "feedforward": 16, "position_groups": 2}

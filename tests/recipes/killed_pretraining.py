@@ -18,9 +18,11 @@ from typing import Any
 import torch
 
 from voxadapt.adapters import AdapterPretrainer, WAPTransformer
-from voxadapt.recipes import codebook_refits, pretrain_adapter, pretraining_report
-from voxadapt.recipes.command_line import leave, run_command
-from voxadapt.recipes.pretraining_state import PretrainingRun
+from voxadapt.recipes import pretrain_adapter
+from voxadapt.recipes.pretraining import codebook_refits
+from voxadapt.recipes.pretraining import report as pretraining_report
+from voxadapt.recipes.pretraining.state import PretrainingRun
+from voxadapt.recipes.running.command_line import leave, run_command
 
 Strike = Callable[[], None]
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from voxadapt.recipes.command_line import leave, run_command
 from voxadapt.recipes.pretrain_adapter import main
+from voxadapt.recipes.running.command_line import leave, run_command
 
 
 @contextmanager

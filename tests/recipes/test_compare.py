@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from voxadapt.recipes.compare_output import markdown_table
+from voxadapt.recipes.scoring.compare_output import markdown_table
 
 Run = Callable[..., Any]
 LABELS = ["hum", "noise", "tone"]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from voxadapt.recipes.command_line import parse
 from voxadapt.recipes.extract_features import ExtractOptions
-from voxadapt.recipes.pretrain_options import PretrainOptions
+from voxadapt.recipes.pretraining.options import PretrainOptions
+from voxadapt.recipes.running.command_line import parse
 
 pytest.importorskip("hypothesis")
 from hypothesis import given, settings

@@ -12,7 +12,7 @@ import docstring_parser
 import pytest
 
 import voxadapt
-from voxadapt.recipes.command_line import parse
+from voxadapt.recipes.running.command_line import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "recipes" / "configs"
@@ -20,14 +20,14 @@ FILES = sorted(path for ending in ("yaml", "yml") for path in CONFIGS.rglob(f"*.
 # A file belongs to the recipe that its name starts with.
 RECIPES = {
     "extract_features": "voxadapt.recipes.extract_features.ExtractOptions",
-    "pretrain_adapter": "voxadapt.recipes.pretrain_options.PretrainOptions",
-    "finetune": "voxadapt.recipes.finetune_options.FinetuneOptions",
+    "pretrain_adapter": "voxadapt.recipes.pretraining.options.PretrainOptions",
+    "finetune": "voxadapt.recipes.finetuning.options.FinetuneOptions",
     "merge": "voxadapt.recipes.merge.MergeOptions",
     "score": "voxadapt.recipes.score.ScoreOptions",
     "predict": "voxadapt.recipes.predict.PredictOptions",
     "demo": "voxadapt.recipes.demo.DemoOptions",
     "report": "voxadapt.recipes.report.ReportOptions",
-    "sweep_layers": "voxadapt.recipes.sweep_options.SweepOptions",
+    "sweep_layers": "voxadapt.recipes.sweeping.options.SweepOptions",
     "compare": "voxadapt.recipes.compare.CompareOptions",
     "cross_corpus": "voxadapt.recipes.cross_corpus.CrossCorpusOptions",
 }

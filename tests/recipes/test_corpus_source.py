@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from voxadapt.recipes.command_line import UsageError
 from voxadapt.recipes.corpora.errors import DataError
+from voxadapt.recipes.corpora.intake.corpus_source import Intake, corpora_table, read_intake
 from voxadapt.recipes.corpora.intake.description import known_names
 from voxadapt.recipes.corpora.intake.found import Found
-from voxadapt.recipes.corpus_source import Intake, corpora_table, read_intake
-from voxadapt.recipes.init_data_options import InitDataOptions
+from voxadapt.recipes.corpora.intake.options import InitDataOptions
+from voxadapt.recipes.running.command_line import UsageError
 
 PATTERN = "{speaker}_{label}_{take}.wav"
 

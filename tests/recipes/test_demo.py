@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from voxadapt.recipes import demo
-from voxadapt.recipes.command_line import UsageError
 from voxadapt.recipes.demo import MARK, clear, table
+from voxadapt.recipes.running.command_line import UsageError
 
 Run = Callable[..., Any]
 

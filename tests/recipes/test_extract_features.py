@@ -17,8 +17,8 @@ import torch
 from transformers import HubertModel
 
 from voxadapt.backbones import read_audio
-from voxadapt.recipes import encoder_precision
 from voxadapt.recipes.corpora import feature_extraction
+from voxadapt.recipes.running import encoder_precision
 
 Run = Callable[..., Any]
 Rows = list[dict[str, str]]
@@ -217,8 +217,9 @@ def test_in_bf16_the_features_are_close_and_kept_apart(
 # The recipe with shards of three clips, and with pauses where it is told to be slow.
 CUT_UP = """
 import sys, time
-from voxadapt.recipes import encoder_precision, extract_features
-from voxadapt.recipes.command_line import leave, run_command
+from voxadapt.recipes import extract_features
+from voxadapt.recipes.running import encoder_precision
+from voxadapt.recipes.running.command_line import leave, run_command
 from voxadapt.recipes.corpora import feature_extraction
 
 encoder_precision.has_bf16 = lambda kind: True

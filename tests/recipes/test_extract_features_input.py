@@ -190,7 +190,7 @@ def test_ten_milliseconds_are_one_frame(extract: Run, hubert_folder: Path, tmp_p
 MEASURED = """
 import json, resource, sys
 from voxadapt.recipes import extract_features
-from voxadapt.recipes.command_line import run_command
+from voxadapt.recipes.running.command_line import run_command
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from voxadapt import SpeechClassifier
 from voxadapt.adapters import FeatureStandardizer, WAPTransformer
 from voxadapt.pooling import POOLERS
-from voxadapt.recipes import finetune, fit_classifier, run_once
+from voxadapt.recipes import finetune
+from voxadapt.recipes.finetuning import fit_classifier, run_once
 
 Run = Callable[..., Any]
 METRICS = {

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 from voxadapt import SpeechClassifier
 from voxadapt.backbones import Lora, OpenLayers, load_backbone
-from voxadapt.recipes import finetune_step, model_building, run_once
-from voxadapt.recipes.checkpoints import load_checkpoint
+from voxadapt.recipes.finetuning import model_building, run_once
+from voxadapt.recipes.finetuning import step as finetune_step
+from voxadapt.recipes.running.checkpoints import load_checkpoint
 
 Run = Callable[..., Any]
 # What trains of the encoder, by name, and how many of its tensors are saved.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from voxadapt import SpeechClassifier
-from voxadapt.recipes import encoder_precision
+from voxadapt.recipes.running import encoder_precision
 
 Run = Callable[..., Any]
 LABELS = ["hum", "noise", "tone"]

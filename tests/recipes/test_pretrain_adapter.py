@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from voxadapt.adapters import WAPTransformer
-from voxadapt.recipes.checkpoints import load_checkpoint
+from voxadapt.recipes.running.checkpoints import load_checkpoint
 
 OBJECTIVES = {
     "mask_prediction",

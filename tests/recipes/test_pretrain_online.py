@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from voxadapt.adapters import WAPTransformer
-from voxadapt.recipes.checkpoints import load_checkpoint
+from voxadapt.recipes.running.checkpoints import load_checkpoint
 
 AUGMENT = [
     "--augment.speed=[0.9, 1.1]",

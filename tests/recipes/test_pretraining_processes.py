@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from voxadapt.recipes.checkpoints import load_checkpoint
+from voxadapt.recipes.running.checkpoints import load_checkpoint
 
 SCRIPT = Path(__file__).with_name("recorded_pretraining.py")
 TOLERANCE = 1e-5

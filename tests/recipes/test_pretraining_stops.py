@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from voxadapt.adapters import WAPTransformer
-from voxadapt.recipes import pretraining_report
-from voxadapt.recipes.checkpoints import load_checkpoint
 from voxadapt.recipes.corpora.demo_corpus import make_demo_corpus
+from voxadapt.recipes.pretraining import report as pretraining_report
+from voxadapt.recipes.running.checkpoints import load_checkpoint
 
 CORPORA = Path(__file__).resolve().parents[3] / "shared" / "corpora"
 # A teacher that is the student itself, on the wrong side of every safeguard.

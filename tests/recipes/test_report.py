@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 import torch
 
-from voxadapt.recipes import report_sounds
-from voxadapt.recipes.clip_pictures import encode_wav
-from voxadapt.recipes.command_line import UsageError, parse
-from voxadapt.recipes.finetune_options import FinetuneOptions
-from voxadapt.recipes.metrics import (
+from voxadapt.recipes.finetuning.options import FinetuneOptions
+from voxadapt.recipes.report import write_report
+from voxadapt.recipes.reporting import sounds as report_sounds
+from voxadapt.recipes.reporting.clip_pictures import encode_wav
+from voxadapt.recipes.reporting.figures import round_ticks
+from voxadapt.recipes.reporting.head import describe_protocol, describe_seconds
+from voxadapt.recipes.reporting.script import SCRIPT
+from voxadapt.recipes.reporting.sections import SHOWN_MISTAKES
+from voxadapt.recipes.running.command_line import UsageError, parse
+from voxadapt.recipes.running.run_folder import versions
+from voxadapt.recipes.scoring.metrics import (
     bootstrap_interval,
     classification_metrics,
     expected_calibration_error,
 )
-from voxadapt.recipes.report import write_report
-from voxadapt.recipes.report_figures import round_ticks
-from voxadapt.recipes.report_head import describe_protocol, describe_seconds
-from voxadapt.recipes.report_script import SCRIPT
-from voxadapt.recipes.report_sections import SHOWN_MISTAKES
-from voxadapt.recipes.run_folder import versions
 
 LABELS = ["angry", "happy", "neutral", "sad"]
 VOID = {"meta"}

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from voxadapt.recipes import finetune
-from voxadapt.recipes.sweep_options import SweepOptions, plan_cells
-from voxadapt.recipes.sweep_report import build_sweep_report
-from voxadapt.recipes.sweep_table import read_cell
+from voxadapt.recipes.sweeping.options import SweepOptions, plan_cells
+from voxadapt.recipes.sweeping.report import build_sweep_report
+from voxadapt.recipes.sweeping.table import read_cell
 
 _SPEC = importlib.util.spec_from_file_location("browser", Path(__file__).with_name("browser.py"))
 assert _SPEC is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from voxadapt.recipes import encoder_precision
+from voxadapt.recipes.running import encoder_precision
 
 Run = Callable[..., Any]
 Rows = list[dict[str, str]]

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from voxadapt.recipes import sweep_pool
-from voxadapt.recipes.sweep_options import Cell, SweepOptions, finetune_options, plan_cells
-from voxadapt.recipes.sweep_pool import task_of
-from voxadapt.recipes.sweep_worker import run_task
+from voxadapt.recipes.sweeping import pool as sweep_pool
+from voxadapt.recipes.sweeping.options import Cell, SweepOptions, finetune_options, plan_cells
+from voxadapt.recipes.sweeping.pool import task_of
+from voxadapt.recipes.sweeping.worker import run_task
 
 Run = Callable[..., Any]
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from voxadapt.recipes.checkpoints import load_checkpoint
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.manifest import read_manifest
+from voxadapt.recipes.running.checkpoints import load_checkpoint
 
 from ..corpora.wds_corpora import shard_corpus
 
@@ -165,15 +165,15 @@ def test_errors_of_processes_are_one_message(run_process: Run, tmp_path: Path) -
     ran = run_process("extract_features", "--data", "wds:bad.tar", processes=2)
     assert ran.code != 0
     assert ran.err.count("error: the shard") == 1
-    assert "recipes/prepare.py" not in ran.err  # no traceback but torchrun's own
+    assert "recipes/running/prepare.py" not in ran.err  # no traceback but torchrun's own
 
 
 def test_only_the_first_of_processes_reads_shards_through(
     source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others wait until it is done; one that fails waits for them as well."""
-    from voxadapt.recipes import prepare
-    from voxadapt.recipes.options import CorpusOptions
+    from voxadapt.recipes.running import prepare
+    from voxadapt.recipes.running.options import CorpusOptions
 
     for main in (True, False):
         events: list[str] = []

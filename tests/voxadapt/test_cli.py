@@ -13,17 +13,17 @@ import voxadapt
 from voxadapt import cli
 from voxadapt.recipes.check_data import CheckOptions
 from voxadapt.recipes.compare import CompareOptions
+from voxadapt.recipes.corpora.intake.options import InitDataOptions
 from voxadapt.recipes.cross_corpus import CrossCorpusOptions
 from voxadapt.recipes.demo import DemoOptions
 from voxadapt.recipes.extract_features import ExtractOptions
-from voxadapt.recipes.finetune_options import FinetuneOptions
-from voxadapt.recipes.init_data_options import InitDataOptions
+from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.merge import MergeOptions
 from voxadapt.recipes.predict import PredictOptions
-from voxadapt.recipes.pretrain_options import PretrainOptions
+from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.report import ReportOptions
 from voxadapt.recipes.score import ScoreOptions
-from voxadapt.recipes.sweep_options import SweepOptions
+from voxadapt.recipes.sweeping.options import SweepOptions
 
 OPTIONS: dict[str, type] = {
     "demo": DemoOptions,
@@ -132,7 +132,7 @@ def test_a_command_runs_its_recipe_and_gives_its_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from voxadapt.recipes import predict
-    from voxadapt.recipes.command_line import UsageError
+    from voxadapt.recipes.running.command_line import UsageError
 
     given = []
 

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which adapter to fine-tune: a pretrained one, a random one, a bottleneck, or none."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import torch
+
+from voxadapt.adapters import (
+    AdapterFolderError,
+    BottleneckAdapter,
+    BottleneckAdapterConfig,
+    FeatureStandardizer,
+    WAPTransformer,
+    WAPTransformerConfig,
+)
+from voxadapt.backbones import Backbone
+from voxadapt.frame_classifier import Adapter
+from voxadapt.recipes.finetuning.options import FinetuneOptions
+from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.running.options import PRETRAIN_OUT
+
+logger = logging.getLogger(__name__)
+
+
+def choose_adapter(options: FinetuneOptions, backbone: Backbone) -> str:
+    """Settle ``--adapter``: a word such as ``random``, or a pretrained adapter's folder or hub id.
+
+    Without ``--adapter``, the one that ``pretrain_adapter`` left in its default folder is taken if
+    it belongs to this backbone, else a random one; either way it is said.
+
+    Raises:
+        AdapterFolderError: The adapter named is not there or damaged.
+        UsageError: It was pretrained on another backbone.
+    """
+    if options.adapter in ("random", "bottleneck", "none"):
+        return options.adapter
+    if options.adapter is not None:
+        named = find_adapter(options.adapter)
+        check_backbone(named, WAPTransformer.from_pretrained(named), backbone)
+        return named
+    default = Path(PRETRAIN_OUT) / "adapter"
+    if not default.is_dir():
+        logger.info(
+            "no --adapter given and none in %s: using a random one (pretrain one with "
+            "`accelerate launch recipes/pretrain_adapter.py`)",
+            default,
+        )
+        return "random"
+    try:
+        check_backbone(str(default), WAPTransformer.from_pretrained(default), backbone)
+    except UsageError as error:
+        logger.info("no --adapter given, and the one in %s does not fit: %s", default, error)
+        logger.info("using a random adapter")
+        return "random"
+    logger.info("no --adapter given: using the pretrained one in %s", default)
+    return str(default)
+
+
+def find_adapter(named: str) -> str:
+    """Return the adapter's folder where ``named`` is a run's folder, else ``named`` itself."""
+    inside = Path(named) / "adapter"
+    if inside.is_dir():
+        return str(inside)
+    if (Path(named) / "run.json").exists():
+        raise AdapterFolderError(
+            f"--adapter {named}: this run has no adapter yet; finish it first: "
+            f"`pretrain_adapter.py --out {named} --resume` with its own options"
+        )
+    return named
+
+
+def check_backbone(named: str, adapter: WAPTransformer, backbone: Backbone) -> None:
+    """Refuse an adapter that was pretrained on other frames than this backbone's.
+
+    Raises:
+        UsageError: Saying which backbone it belongs to.
+    """
+    expected = adapter.extras.get("backbone_fingerprint")
+    size = adapter.input_size
+    way_out = "Use that backbone and layer, or pretrain an adapter on this one"
+    if backbone.spec.layer_outputs > 1:
+        way_out = "Use that layer instead of the learnt sum, or --adapter random"
+    if size != backbone.spec.feature_size or expected not in (None, backbone.fingerprint()):
+        raise UsageError(
+            f"--adapter {named}: was pretrained on the frames of {adapter.extras.get('backbone')} "
+            f"({size} features), not of {backbone.config()} ({backbone.spec.feature_size} "
+            f"features). {way_out}"
+        )
+
+
+def build_adapter(
+    choice: str,
+    options: FinetuneOptions,
+    feature_size: int,
+    statistics: tuple[torch.Tensor, torch.Tensor],
+) -> Adapter:
+    """Build the adapter that `choose_adapter` settled on.
+
+    Args:
+        choice: What it returned.
+        options: The run's options.
+        feature_size: Features ``D`` of a frame that the adapter gets.
+        statistics: Mean and standard deviation ``[D]`` over the training part.
+    """
+    if choice == "none":
+        standardizer = FeatureStandardizer(feature_size)
+        standardizer.set_statistics(*statistics)
+        return standardizer
+    if choice == "bottleneck":
+        bottleneck = BottleneckAdapter(
+            BottleneckAdapterConfig(feature_size, options.bottleneck.size, options.adapter_dropout)
+        )
+        bottleneck.standardize.set_statistics(*statistics)
+        return bottleneck
+    if choice == "random":
+        size = dataclasses.asdict(options.size) | {"dropout": options.adapter_dropout}
+        adapter = WAPTransformer(WAPTransformerConfig(input_size=feature_size, **size))
+        adapter.standardize.set_statistics(*statistics)
+    else:
+        adapter = WAPTransformer.from_pretrained(choice, dropout=options.adapter_dropout)
+        if options.adapter_statistics == "corpus":
+            adapter.standardize.set_statistics(*statistics)
+    # Hidden time keeps the look that it had in pretraining. (And DistributedDataParallel would stop
+    # at a parameter that waits for a gradient and gets none, as where nothing is hidden.)
+    adapter.mask_embedding.requires_grad_(False)
+    return adapter

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``pretrain_adapter`` is made of."""

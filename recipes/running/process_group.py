@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of a command, one or several, and where they log to, through Accelerate."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+
+from voxadapt.recipes.running.command_line import UsageError
+
+
+def join_processes(precision: str = "fp32") -> Accelerator:
+    """Join the processes that ``accelerate launch`` or ``torchrun`` started; one is a group too.
+
+    Args:
+        precision: ``fp32``, or ``bf16`` for half precision.
+
+    Raises:
+        UsageError: The machine does not have that precision.
+    """
+    # cuDNN's convolutions take TF32 by default, whose rounding depends on the shape of the batch: a
+    # clip would no longer give the same frames alone and among others.
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        return Accelerator(
+            # Where there is no GPU, Accelerate takes each process for the only one unless it is
+            # told that the CPU is meant; all of them would then write into the same folder.
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision="bf16" if precision == "bf16" else "no",
+            log_with="tensorboard",
+            project_dir=".",  # the tracker wants one; start_log says where it really is
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"--precision {precision}: this machine does not have it ({error}). Use fp32"
+        ) from error
+
+
+def start_log(accelerator: Accelerator, out: Path) -> None:
+    """Log to ``out/tensorboard`` from here on.
+
+    Raises:
+        UsageError: The disk refuses.
+    """
+    accelerator.project_configuration.logging_dir = str(out)
+    threading.excepthook = _leave_out_disk_errors
+    with _log_written(accelerator):
+        accelerator.init_trackers("tensorboard")
+
+
+def log_values(accelerator: Accelerator, values: dict[str, float], *, step: int) -> None:
+    """Log values by name; only the main process does.
+
+    Raises:
+        UsageError: The disk refuses.
+    """
+    with _log_written(accelerator):
+        accelerator.log(values, step=step)
+
+
+def finish_log(accelerator: Accelerator) -> None:
+    """Close the log; unlike ``Accelerator.end_training``, the processes stay together.
+
+    Raises:
+        UsageError: The disk refuses.
+    """
+    trackers = list(accelerator.trackers)
+    accelerator.trackers.clear()  # Accelerate would start them again with the next log
+    with _log_written(accelerator):
+        for tracker in trackers:
+            tracker.finish()
+
+
+def _leave_out_disk_errors(failed: threading.ExceptHookArgs) -> None:
+    """What TensorBoard's writing thread meets is raised again where the next value is logged."""
+    if not (
+        isinstance(failed.exc_value, OSError) and "tensorboard" in type(failed.thread).__module__
+    ):
+        threading.__excepthook__(failed)
+
+
+@contextmanager
+def _log_written(accelerator: Accelerator) -> Iterator[None]:
+    """Turn the disk's refusal into a message; training cannot go on without a log."""
+    try:
+        yield
+    except OSError as error:
+        out = accelerator.project_configuration.logging_dir
+        raise UsageError(
+            f"{out}/tensorboard: cannot be written ({error}). The last checkpoint, if there is one "
+            f"in {out} yet, stays; make room there and go on with the same command and --resume"
+        ) from error

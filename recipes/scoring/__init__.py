@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Probabilities, scores and comparisons of what was trained."""

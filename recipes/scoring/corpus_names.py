@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What corpora are called in results, and which part of one is scored."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.errors import some_of
+from voxadapt.recipes.finetuning.options import FinetuneOptions
+from voxadapt.recipes.running.command_line import UsageError
+
+
+def choose_split(clips: list[Clip], split: str, source: str, flag: str) -> list[Clip]:
+    """The clips of one part.
+
+    Args:
+        clips: The clips.
+        split: The part, or ``all``.
+        source: The corpus, for messages.
+        flag: The option that names the part, for messages.
+
+    Raises:
+        UsageError: There is none.
+    """
+    chosen = [clip for clip in clips if split in ("all", clip.split)]
+    if not chosen:
+        found = sorted({clip.split for clip in clips if clip.split})
+        holds = f"its `split` column holds {found}" if found else "it has no `split` column"
+        raise UsageError(
+            f"{flag} {split}: no clip of {source} is in it; {holds}. `{flag} all` scores every clip"
+        )
+    return chosen
+
+
+def corpus_names(options: FinetuneOptions) -> tuple[list[str], list[str]]:
+    """Names of ``--data`` and of ``--test-data``.
+
+    Raises:
+        UsageError: A corpus is named twice.
+    """
+    names = name_corpora([*options.data, *options.test_data])
+    return names[: len(options.data)], names[len(options.data) :]
+
+
+def name_corpora(sources: Sequence[str]) -> list[str]:
+    """Names of corpora, each of them once: those of the same file name bear their folder's too.
+
+    Raises:
+        UsageError: One is named twice.
+    """
+    places = [Path(source).resolve() for source in sources]
+    twice = [str(place) for place in places if places.count(place) > 1]
+    if twice:
+        raise UsageError(f"{some_of(sorted(set(twice)))} is named twice; name each corpus once")
+    names = [place.stem for place in places]
+    return [
+        name if names.count(name) == 1 else f"{place.parent.name}-{name}"
+        for name, place in zip(names, places, strict=True)
+    ]

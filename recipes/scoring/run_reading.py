@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What finished fine-tuning runs have written, read back and checked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from voxadapt.recipes.running.command_line import UsageError
+
+_NEEDED = ("id", "predicted")
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """Read ``metrics.json`` of a run, or of several joined.
+
+    Args:
+        run: The folder.
+
+    Raises:
+        UsageError: It is not there, or damaged.
+    """
+    path = run / "metrics.json"
+    if not path.exists():
+        raise UsageError(
+            f"{run}: has no metrics.json, so it is not the folder of a finished run of finetune; "
+            "name one, or finish it with --resume"
+        )
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); run finetune again") from None
+    if not isinstance(metrics, dict):
+        raise UsageError(f"{path}: is not what finetune writes; run finetune again")
+    return metrics
+
+
+def read_predictions(run: Path) -> list[dict[str, Any]]:
+    """Read the predictions of a run, or of several joined.
+
+    Args:
+        run: The folder.
+
+    Returns:
+        ``id``, ``label``, ``predicted`` and more of each clip; of a joined run, ``fold`` and
+        ``seed`` too.
+
+    Raises:
+        UsageError: They are not there, or damaged.
+    """
+    metrics = read_metrics(run)
+    if (run / "predictions.jsonl").exists() or "runs" not in metrics:
+        return read_lines(run / "predictions.jsonl")
+    return [
+        {**record, "fold": entry["fold"], "seed": entry["seed"]}
+        for entry in metrics["runs"]
+        for record in read_lines(run / entry["folder"] / "predictions.jsonl")
+    ]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a file of predictions.
+
+    Raises:
+        UsageError: It is not there, empty or damaged.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UsageError(
+            f"{path}: is missing, so it is not known which clips were right; finetune writes it "
+            "beside metrics.json. Run it again"
+        ) from None
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            missing = [name for name in _NEEDED if name not in record]
+        except (ValueError, TypeError):
+            missing = list(_NEEDED)
+        if missing:
+            raise UsageError(
+                f"{path}, line {number}: has no {', '.join(missing)}, so the file is damaged; run "
+                "finetune again"
+            )
+        records.append(record)
+    if not records:
+        raise UsageError(f"{path}: is empty; run finetune again")
+    return records

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a classifier is trained, epoch by epoch."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from voxadapt.recipes.finetuning import fit_classifier
+from voxadapt.recipes.finetuning.fit_classifier import fit, plan_epoch, validate
+from voxadapt.recipes.finetuning.labelled_frames import LabelledFrames
+from voxadapt.recipes.finetuning.options import FinetuneOptimizerOptions
+from voxadapt.recipes.running.checkpoints import load_checkpoint
+
+Make = Callable[..., Any]
+
+
+def test_fit_leaves_the_chosen_weights_in_place_and_validates_every_epoch(
+    data: LabelledFrames,
+    make_model: Make,
+    make_options: Make,
+    accelerator: Accelerator,
+    tmp_path: Path,
+) -> None:
+    model = make_model(dropout=0.2)
+    state = fit(model, data, make_options(), 0, accelerator, tmp_path)
+    assert state is not None
+    assert (state.epoch, len(state.history)) == (3, 3)
+    assert [entry["epoch"] for entry in state.history] == [0, 1, 2]
+    rates = [entry["learning_rate"] for entry in state.history]
+    assert make_options().optimizer.learning_rate >= rates[0] > rates[1] > rates[2] > 0
+    assert state.step == 3 * 2  # 38 frames in batches of at most 25 padded ones
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, state.best_weights[name])
+    assert validate(model, data, [5, 6], accelerator, 25) == {
+        name: value
+        for name, value in state.history[state.best_epoch].items()
+        if name.startswith("valid")
+    }
+    saved = load_checkpoint(tmp_path)
+    assert saved is not None
+    assert saved.keys() == {"model", "averaged", "optimizer", "state"}
+    assert saved["state"]["epoch"] == 3
+
+
+def test_fit_stops_where_it_is_told_to_and_goes_on(
+    data: LabelledFrames,
+    make_model: Make,
+    make_options: Make,
+    accelerator: Accelerator,
+    tmp_path: Path,
+) -> None:
+    for folder in ("whole", "parts"):
+        (tmp_path / folder).mkdir()
+    whole = fit(make_model(dropout=0.2), data, make_options(), 0, accelerator, tmp_path / "whole")
+    for stop in (1, 2):
+        options = make_options(max_epochs=stop, resume=True)
+        model = make_model(dropout=0.2)
+        assert fit(model, data, options, 0, accelerator, tmp_path / "parts") is None
+    resumed = make_model(dropout=0.2)
+    torch.nn.init.normal_(resumed.linear.weight)  # the checkpoint is what counts
+    parts = fit(resumed, data, make_options(resume=True), 0, accelerator, tmp_path / "parts")
+    assert whole is not None
+    assert parts is not None
+    assert whole.history == parts.history
+    for name, tensor in whole.best_weights.items():
+        assert torch.equal(tensor, parts.best_weights[name])
+
+
+def test_without_resume_a_checkpoint_is_not_read(
+    data: LabelledFrames,
+    make_model: Make,
+    make_options: Make,
+    accelerator: Accelerator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fit_classifier, "load_checkpoint", None)
+    assert fit(make_model(), data, make_options(epochs=1), 0, accelerator, tmp_path) is not None
+
+
+def test_without_averaging_the_last_weights_are_kept(
+    data: LabelledFrames,
+    make_model: Make,
+    make_options: Make,
+    accelerator: Accelerator,
+    tmp_path: Path,
+) -> None:
+    optimizer = FinetuneOptimizerOptions(averaging=0.0)
+    fit(make_model(), data, make_options(optimizer=optimizer), 0, accelerator, tmp_path)
+    saved = load_checkpoint(tmp_path)
+    assert saved is not None
+    for name, tensor in saved["model"].items():
+        torch.testing.assert_close(saved["averaged"][name], tensor)
+
+
+def test_validation_is_the_mean_over_its_clips(
+    data: LabelledFrames, make_model: Make, accelerator: Accelerator
+) -> None:
+    model = make_model()
+    found = validate(model, data, [5, 6], accelerator, 1000)
+    probabilities = fit_classifier.classify_clips(
+        model, data.store, [5, 6], accelerator, budget=1000
+    )
+    picked = probabilities[[0, 1], data.targets[[5, 6], 0]]
+    assert found["valid_loss"] == pytest.approx(-np.log(picked).mean())
+    assert found["valid_wa"] == (probabilities.argmax(axis=1) == data.targets[[5, 6], 0]).mean()
+
+
+@pytest.mark.parametrize("sampling", ["natural", "balanced"])
+def test_an_epoch_s_batches_are_of_the_training_part(
+    sampling: str, make_data: Make, make_options: Make
+) -> None:
+    data = make_data(targets=np.array([0, 0, 0, 1, 0, 1, 0, 1])[:, None])  # the first five train
+    options, drawn = make_options(sampling=sampling), []
+    for epoch in range(6):
+        rows = [row for batch in plan_epoch(data, options, 0, epoch, 25) for row in batch]
+        assert len(rows) == 5
+        drawn.append(rows)
+        counts = np.bincount(data.targets[rows, 0])
+        if sampling == "natural":
+            assert sorted(rows) == data.splits.train
+        else:
+            assert sorted(counts) == [2, 3]
+            assert rows.count(3) == counts[1]
+    assert len({tuple(rows) for rows in drawn}) > 1
+
+
+def test_a_run_without_patience_left_stops_early(
+    data: LabelledFrames,
+    make_model: Make,
+    make_options: Make,
+    accelerator: Accelerator,
+    tmp_path: Path,
+) -> None:
+    still = FinetuneOptimizerOptions(learning_rate=1e-12)
+    options = make_options(epochs=9, patience=2, optimizer=still)
+    state = fit(make_model(), data, options, 0, accelerator, tmp_path)
+    assert state is not None
+    assert state.epoch == len(state.history) == 3
+    assert state.best_epoch == 2  # the latest of those that are alike

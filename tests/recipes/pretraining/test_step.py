@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One step of pretraining: what it learns from, and that passes and fillers change nothing."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from voxadapt.adapters import CollapseError
+from voxadapt.adapters.attributes import perplexity
+from voxadapt.adapters.schedules import cosine, one_cycle
+from voxadapt.recipes.pretraining import step as pretraining_step
+from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun
+from voxadapt.recipes.pretraining.step import (
+    COUNTED_OVER,
+    count_globally,
+    draw_feature_masks,
+    draw_masks,
+    train_step,
+    weighted_loss,
+)
+from voxadapt.recipes.running.frame_batches import load_batch, load_shares
+
+Make = Callable[..., PretrainingRun]
+CPU = torch.device("cpu")
+CLIPS = [0, 1, 2, 3, 4]
+
+
+@pytest.fixture
+def make_run(make_run: Make) -> Make:
+    """As ``make_run``, with a codebook whose attributes all occur."""
+
+    def make(*arguments: Any, **options: Any) -> PretrainingRun:
+        run = make_run(*arguments, **options)
+        generator = torch.Generator().manual_seed(0)
+        run.pretrainer.input_codebook.centroids.normal_(generator=generator)
+        return run
+
+    return make
+
+
+def load(run: PretrainingRun, indices: list[int], **options: Any) -> Any:
+    return load_batch(run.corpus.store, indices, device=CPU, **options)
+
+
+def test_masks_depend_on_seed_epoch_and_clip_not_on_the_batch(make_run: Make) -> None:
+    run = make_run()
+    together = draw_masks(run, load(run, CLIPS))
+    assert together.shape == (5, 14)
+    for row, index in enumerate(CLIPS):
+        length = int(run.corpus.store.lengths[index])
+        alone = draw_masks(run, load(run, [index]))[0]
+        assert torch.equal(together[row, :length], alone)
+        assert not together[row, length:].any()
+        assert 0 < alone.sum() < length
+    run.progress.epoch = 1
+    assert not torch.equal(draw_masks(run, load(run, CLIPS)), together)
+    alike = make_run([40, 40])
+    masks = draw_masks(alike, load(alike, [0, 1]))
+    assert not torch.equal(masks[0], masks[1])
+    other = make_run(seed=1)
+    assert not torch.equal(draw_masks(other, load(other, CLIPS)), together)
+
+
+def test_hidden_features_depend_on_seed_epoch_and_clip_not_on_the_batch(make_run: Make) -> None:
+    options = {"masking.feature_masks": 1, "masking.feature_share": 1.0}
+    run = make_run(**options)
+    together = draw_feature_masks(run, load(run, CLIPS))
+    assert together.shape == (5, 6)
+    for row, index in enumerate(CLIPS):
+        assert torch.equal(together[row], draw_feature_masks(run, load(run, [index]))[0])
+    assert len({tuple(row) for row in together.tolist()}) > 1
+    run.progress.epoch = 1
+    assert not torch.equal(draw_feature_masks(run, load(run, CLIPS)), together)
+    other = make_run(seed=1, **options)
+    assert not torch.equal(draw_feature_masks(other, load(other, CLIPS)), together)
+
+
+def test_hidden_features_are_hidden_from_the_student_alone(make_run: Make) -> None:
+    seen = {}
+    run = make_run(**{"masking.feature_masks": 3, "masking.feature_share": 1.0})
+    for name in ("student", "teacher"):
+        adapter = getattr(run.pretrainer, name).adapter
+        adapter.register_forward_pre_hook(
+            lambda _, arguments, name=name: seen.update({name: arguments[0].clone()})
+        )
+    train_step(run, CLIPS, 0.0)
+    assert not torch.equal(seen["student"], seen["teacher"])
+    changed = seen["student"] != seen["teacher"]
+    assert seen["student"][changed].eq(0).all()  # the corpus mean of this adapter
+
+
+def test_counts_leave_padding_and_fillers_out(make_run: Make) -> None:
+    run = make_run()
+    parts = [load(run, [0, 3]), load(run, [1], is_filler=True)]
+    masks = [draw_masks(run, part) for part in parts]
+    counts = count_globally(parts, masks, run.accelerator)
+    assert counts["real"] == 14 + 5
+    assert counts["hidden"] == masks[0].sum()
+    assert counts["clips"] == 2
+    none = count_globally(parts[1:], masks[1:], run.accelerator)
+    assert all(count == 1 for count in none.values())
+
+
+def test_the_loss_is_a_weighted_sum_of_means(make_run: Make) -> None:
+    run = make_run(**{"objectives.mask_prediction": 3.0})
+    sums = {name: torch.tensor(number) for number, name in enumerate(COUNTED_OVER, start=1)}
+    counts = {name: torch.tensor(size) for name, size in (("hidden", 2), ("real", 4), ("clips", 8))}
+    weights = run.options.objectives.weights()
+    expected = sum(weights[name] * float(sums[name] / counts[COUNTED_OVER[name]]) for name in sums)
+    loss = weighted_loss({k: v.float() for k, v in sums.items()}, counts, run.options.objectives)
+    assert float(loss) == pytest.approx(expected)
+    assert weights["mask_prediction"] == 3.0
+
+
+def test_the_logged_losses_are_means_over_real_frames_alone(make_run: Make) -> None:
+    """Against one clip at a time, added up by hand."""
+    run = make_run()
+    state = copy.deepcopy(run.pretrainer.state_dict())
+    train_step(run, CLIPS, 0.0)
+    logged = run.progress.log[-1]
+    run.pretrainer.load_state_dict(state)
+    sums, counts = dict.fromkeys(COUNTED_OVER, 0.0), {"hidden": 0, "real": 0, "clips": 0}
+    for index in CLIPS:
+        part = load(run, [index])
+        mask = draw_masks(run, part)
+        hidden = draw_feature_masks(run, part)
+        found = run.pretrainer(part.frames, part.padding_mask, mask, part.clip_weights, hidden)
+        for name, value in found.losses.items():
+            sums[name] += value.item()
+        counts["hidden"] += int(mask.sum())
+        counts["real"] += int((~part.padding_mask).sum())
+        counts["clips"] += 1
+    for name, kind in COUNTED_OVER.items():
+        assert logged[name] == pytest.approx(sums[name] / counts[kind], rel=1e-4)
+    weights = run.options.objectives.weights()
+    total = sum(weights[name] * logged[name] for name in COUNTED_OVER)
+    assert logged["loss"] == pytest.approx(total, rel=1e-5)
+    assert logged["attribute_perplexity"] > 2
+    assert logged["hidden_share"] == pytest.approx(counts["hidden"] / counts["real"])
+
+
+@pytest.mark.parametrize("passes", [2, 3, 5])
+def test_passes_change_nothing(passes: int, make_run: Make) -> None:
+    one, several = make_run(passes=1), make_run(passes=passes)
+    for run in (one, several):
+        for step, share in enumerate((0.0, 0.3)):
+            run.progress.step = step
+            train_step(run, CLIPS, share)
+    for entry, other in zip(one.progress.log, several.progress.log, strict=True):
+        assert entry == pytest.approx(other, rel=1e-4, abs=1e-5)
+    for name in ("frame_center", "utterance_center", "teacher.adapter.norm.weight"):
+        tensors = [run.pretrainer.state_dict()[name] for run in (one, several)]
+        torch.testing.assert_close(*tensors)
+
+
+def test_teacher_and_centers_follow_the_student_after_its_step(make_run: Make) -> None:
+    run = make_run(**{"optimizer.ema_start": 0.9, "optimizer.ema_end": 1.0})
+    before = copy.deepcopy(run.pretrainer.state_dict())
+    train_step(run, CLIPS, 0.25)
+    after = run.pretrainer.state_dict()
+    decay = cosine(0.25, 0.9, 1.0)
+    for name, _ in run.pretrainer.teacher.named_parameters():
+        student = after[f"student.{name}"]
+        expected = decay * before[f"teacher.{name}"] + (1 - decay) * student
+        torch.testing.assert_close(after[f"teacher.{name}"], expected)
+    assert after["frame_center"].abs().sum() > 0
+    assert after["utterance_center"].abs().sum() > 0
+    entry = run.progress.log[-1]
+    assert entry["teacher_decay"] == pytest.approx(decay)
+    warmup = run.options.optimizer.warmup
+    assert entry["learning_rate"] == pytest.approx(1e-3 * one_cycle(0.25, warmup=warmup))
+    assert run.optimizer.param_groups[0]["lr"] == entry["learning_rate"]
+
+
+def test_only_the_student_gets_a_gradient_and_it_is_clipped(make_run: Make) -> None:
+    run = make_run(**{"optimizer.clip_norm": 1e-3})
+    train_step(run, CLIPS, 0.1)
+    grads = {name: p.grad for name, p in run.pretrainer.named_parameters() if p.grad is not None}
+    assert not [name for name in grads if name.startswith("teacher.")]
+    missing = {
+        name for name, p in run.pretrainer.named_parameters() if p.requires_grad and p.grad is None
+    }
+    assert missing == set()
+    norm = torch.stack([grad.norm() for grad in grads.values()]).norm()
+    assert float(norm) == pytest.approx(1e-3, rel=1e-3)
+    assert run.progress.log[-1]["gradient_norm"] > 1e-3
+
+
+def test_dropout_is_a_function_of_the_step(make_run: Make) -> None:
+    losses = []
+    for step, seed in ((0, 1), (0, 2), (1, 1)):
+        run = make_run(**{"adapter.dropout": 0.5})
+        run.progress.step = step
+        torch.manual_seed(seed)  # whatever was drawn before
+        losses.append(train_step(run, CLIPS, 0.1))
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("kept", list(COUNTED_OVER))
+def test_each_objective_can_stand_alone(kept: str, make_run: Make) -> None:
+    off = {f"objectives.{name}": 0.0 for name in COUNTED_OVER if name != kept}
+    run = make_run(**off)
+    train_step(run, CLIPS, 0.1)
+    entry = run.progress.log[-1]
+    assert {name for name in COUNTED_OVER if name in entry} == {kept}
+    assert entry["loss"] > 0
+    assert ("attribute_perplexity" in entry) == (kept == "local_attributes")
+    assert ("prototype_perplexity" in entry) == (kept == "frame_distillation")
+    trained = [p for p in run.pretrainer.parameters() if p.requires_grad]
+    assert all(parameter.grad is not None for parameter in trained)
+
+
+@pytest.mark.parametrize("clips_to_judge", [len(CLIPS), len(CLIPS) + 1])
+def test_use_of_utterance_prototypes_is_judged_by_enough_clips(
+    clips_to_judge: int, make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretraining_step, "CLIPS_TO_JUDGE", clips_to_judge)
+    run = make_run()
+    batch = load(run, CLIPS)
+    sums = run.pretrainer(
+        batch.frames, batch.padding_mask, draw_masks(run, batch), batch.clip_weights
+    )
+    train_step(run, CLIPS, 0.0)
+    entry = run.progress.log[-1]
+    if clips_to_judge > len(CLIPS):
+        assert "utterance_perplexity" not in entry
+    else:
+        expected = perplexity(sums.utterance_targets)
+        assert entry["utterance_perplexity"] == pytest.approx(expected, rel=1e-4)
+        assert expected != pytest.approx(perplexity(sums.frame_targets), rel=1e-3)
+
+
+def test_only_every_so_many_steps_are_logged(make_run: Make) -> None:
+    run = make_run(log_steps=3)
+    for step in range(5):
+        run.progress.step = step
+        train_step(run, CLIPS, 0.0)
+    assert [entry["step"] for entry in run.progress.log] == [0, 3]
+
+
+def test_collapse_is_looked_for_once_the_run_is_under_way(make_run: Make) -> None:
+    run = make_run(**{"collapse.effective_rank": 100.0})
+    train_step(run, CLIPS, 0.0)
+    with pytest.raises(CollapseError, match=r"at step 0, .* student_effective_rank is"):
+        train_step(run, CLIPS, 0.5)
+
+
+def test_collapse_of_a_long_run_is_looked_for_after_a_hundred_steps(make_run: Make) -> None:
+    """2 % of a long run are many thousand steps, all of which would be lost."""
+    run = make_run(**{"collapse.effective_rank": 100.0})
+    run.progress.step = 99
+    train_step(run, CLIPS, 0.001)
+    run.progress.step = 100
+    with pytest.raises(CollapseError, match="at step 100, "):
+        train_step(run, CLIPS, 0.001)
+
+
+def test_frames_that_are_not_finite_stop_before_the_weights_are_touched(make_run: Make) -> None:
+    run = make_run()
+    run.corpus.store.frames(2)[0, 0] = np.nan
+    before = copy.deepcopy(run.pretrainer.state_dict())
+    run.progress.step = 7
+    # Of the batch, the clip at fault alone is named.
+    found = r"the loss is not finite .*at step 7, epoch 1, on clips \['clip-2'\], whose own"
+    with pytest.raises(NotFiniteError, match=f"{found}.* mend.* No checkpoint has been written"):
+        train_step(run, CLIPS, 0.5)
+    for name, tensor in run.pretrainer.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_a_loss_that_is_not_finite_on_good_frames_names_the_batch(make_run: Make) -> None:
+    run = make_run()
+    run.save()
+    with torch.no_grad():
+        run.pretrainer.predictor[0].weight[0, 0] = float("inf")
+    found = r"not finite \(mask_prediction, loss\) .* on clips \['clip-1', 'clip-3'\]"
+    with pytest.raises(NotFiniteError, match=f"{found}.*last good checkpoint, of step 0,.*lower"):
+        train_step(run, [1, 3], 0.5)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_touched(
+    value: float, make_run: Make
+) -> None:
+    """Though the loss is finite: clipped to its norm, the gradient would make all weights NaN."""
+    run = make_run()
+    before = copy.deepcopy(run.pretrainer.state_dict())
+    run.pretrainer.predictor[0].weight.register_hook(lambda grad: grad.fill_(value))
+    with pytest.raises(NotFiniteError, match=r"the gradient is not finite \(gradient_norm\)"):
+        train_step(run, CLIPS, 0.5)
+    for name, tensor in run.pretrainer.state_dict().items():
+        assert torch.equal(tensor, before[name])
+    assert run.progress.log == []
+
+
+def test_a_clip_is_hidden_by_the_length_that_its_frames_have(make_run: Make) -> None:
+    """Planned lengths are those of the clips as they are; online, a speed changes them."""
+    run = make_run([14, 9])
+    part = load(run, [0, 1])
+    faster = dataclasses.replace(part, padding_mask=torch.arange(14) >= torch.tensor([[11], [6]]))
+    masks = draw_masks(run, faster)
+    assert masks[:, :11].any(dim=1).all()
+    assert not masks[faster.padding_mask].any()
+    other = make_run([11, 6])
+    assert torch.equal(masks[:, :11], draw_masks(other, load(other, [0, 1])))
+
+
+def test_the_student_sees_the_frames_that_are_meant_for_it(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+    run = make_run()
+    for name in ("student", "teacher"):
+        adapter = getattr(run.pretrainer, name).adapter
+        adapter.register_forward_pre_hook(
+            lambda _, arguments, name=name: seen.update({name: arguments[0].clone()})
+        )
+    asked = []
+
+    def disturb(*arguments: Any, **options: Any) -> Any:
+        asked.append(options["epoch"])
+        parts = load_shares(*arguments, **options)
+        return [dataclasses.replace(part, student_frames=part.frames + 1) for part in parts]
+
+    monkeypatch.setattr(pretraining_step, "load_shares", disturb)
+    run.progress.epoch = 3
+    train_step(run, CLIPS, 0.0)
+    assert asked == [3]
+    assert torch.equal(seen["student"], seen["teacher"] + 1)
+
+
+def test_a_step_trains_on_the_common_scale(make_run: Make) -> None:
+    """Frames that a scale moves by 1 are the same step as frames that are 1 larger."""
+    run, moved = make_run(), make_run()
+    run.scales = lambda batch: dataclasses.replace(batch, frames=batch.frames + 1)  # type: ignore[assignment]
+    frames = moved.corpus.store.frames
+    moved.corpus.store.frames = lambda index: frames(index).astype(np.float32) + 1  # type: ignore[method-assign]
+    expected = train_step(moved, CLIPS, 0.1)
+    assert train_step(run, CLIPS, 0.1) == pytest.approx(expected)
+    assert train_step(make_run(), CLIPS, 0.1) != pytest.approx(expected)

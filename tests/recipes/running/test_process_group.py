@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One process or several, and a log for each run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState, GradientState
+
+from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.running.process_group import finish_log, join_processes, start_log
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    def forget() -> None:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+
+    forget()
+    yield
+    forget()
+
+
+def test_one_process_is_a_group_too() -> None:
+    accelerator = join_processes()
+    assert (accelerator.num_processes, accelerator.is_main_process) == (1, True)
+    assert accelerator.mixed_precision == "no"
+    assert torch.backends.cudnn.allow_tf32 is False
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="is about machines without a GPU")
+def test_without_a_gpu_it_is_told_that_the_cpu_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accelerate would otherwise take each process of ``torchrun`` for the only one."""
+    asked = {}
+    monkeypatch.setattr(
+        "voxadapt.recipes.running.process_group.Accelerator",
+        lambda **options: asked.update(options),
+    )
+    join_processes()
+    assert asked["cpu"] is True
+
+
+def test_a_precision_that_the_machine_lacks_is_a_usage_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(**options: object) -> None:
+        assert options["mixed_precision"] == "bf16"
+        raise ValueError("bf16 mixed precision requires a supported device.")
+
+    monkeypatch.setattr("voxadapt.recipes.running.process_group.Accelerator", refuse)
+    with pytest.raises(UsageError, match="--precision bf16: this machine does not have it"):
+        join_processes("bf16")
+
+
+def test_each_run_logs_to_its_own_folder_alone(tmp_path: Path) -> None:
+    accelerator = join_processes()
+    sizes = []
+    for name in ("one", "two"):
+        start_log(accelerator, tmp_path / name)
+        accelerator.log({"loss": 1.0}, step=0)
+        finish_log(accelerator)
+        (events,) = (tmp_path / name / "tensorboard").iterdir()
+        sizes.append(events.stat().st_size)
+    assert sizes[0] == sizes[1]
+    (events,) = (tmp_path / "one" / "tensorboard").iterdir()
+    assert events.stat().st_size == sizes[0]
+    assert accelerator.trackers == []

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs have written is read back, and what is missing or damaged is said."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.scoring.run_reading import read_lines, read_metrics, read_predictions
+
+RECORD = {"id": "a", "label": "x", "predicted": "y", "speaker": None}
+
+
+def write(path: Path, *records: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def test_a_runs_predictions_are_read(tmp_path: Path) -> None:
+    write(tmp_path / "metrics.json", {"ua": 0.5})
+    write(tmp_path / "predictions.jsonl", RECORD, {**RECORD, "id": "b"})
+    assert read_metrics(tmp_path) == {"ua": 0.5}
+    assert [record["id"] for record in read_predictions(tmp_path)] == ["a", "b"]
+
+
+def test_joined_runs_without_their_own_file_are_read_from_each_run(tmp_path: Path) -> None:
+    runs = [{"folder": f"fold-{fold}/seed-0", "fold": fold, "seed": 0} for fold in ("1", "2")]
+    write(tmp_path / "metrics.json", {"runs": runs})
+    for run in runs:
+        write(tmp_path / run["folder"] / "predictions.jsonl", {**RECORD, "id": run["fold"]})
+    found = read_predictions(tmp_path)
+    assert found == [{**RECORD, "id": fold, "fold": fold, "seed": 0} for fold in ("1", "2")]
+    write(tmp_path / "predictions.jsonl", {**RECORD, "fold": "9"})
+    assert read_predictions(tmp_path) == [{**RECORD, "fold": "9"}]
+
+
+def test_what_is_missing_or_damaged_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"has no metrics.json, so it is not the folder"):
+        read_predictions(tmp_path)
+    (tmp_path / "metrics.json").write_text("{half")
+    with pytest.raises(UsageError, match=r"metrics\.json: cannot be read"):
+        read_metrics(tmp_path)
+    write(tmp_path / "metrics.json", [1])
+    with pytest.raises(UsageError, match="is not what finetune writes"):
+        read_metrics(tmp_path)
+    write(tmp_path / "metrics.json", {"ua": 1})
+    with pytest.raises(UsageError, match=r"predictions\.jsonl: is missing"):
+        read_predictions(tmp_path)
+    path = write(tmp_path / "predictions.jsonl", RECORD, {"id": "b"})
+    with pytest.raises(UsageError, match="line 2: has no predicted"):
+        read_lines(path)
+    path.write_text("nothing\n")
+    with pytest.raises(UsageError, match="line 1"):
+        read_lines(path)
+    path.write_text("")
+    with pytest.raises(UsageError, match="is empty"):
+        read_lines(path)
