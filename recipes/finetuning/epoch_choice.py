@@ -49,6 +49,11 @@ def keep_best(
         state.best_score = [found, error]
     elif found < state.best_score[0] - state.best_score[1]:
         return
+    keep_epoch(state, weights)
+
+
+def keep_epoch(state: FitState, weights: dict[str, Tensor]) -> None:
+    """Keep the weights of the present epoch."""
     state.best_epoch = state.epoch
     state.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
 

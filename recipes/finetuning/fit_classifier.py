@@ -15,7 +15,12 @@ from voxadapt.adapters.schedules import one_cycle
 from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.recipes.corpora.batching import plan_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
-from voxadapt.recipes.finetuning.epoch_choice import FitState, keep_best, out_of_patience
+from voxadapt.recipes.finetuning.epoch_choice import (
+    FitState,
+    keep_best,
+    keep_epoch,
+    out_of_patience,
+)
 from voxadapt.recipes.finetuning.epoch_rows import draw_balanced
 from voxadapt.recipes.finetuning.labelled_frames import LabelledFrames
 from voxadapt.recipes.finetuning.optimizer import build_optimizer
@@ -38,6 +43,8 @@ def fit(
     seed: int,
     accelerator: Accelerator,
     out: Path,
+    *,
+    epochs: int | None = None,
 ) -> FitState | None:
     """Train, choose an epoch on the validation part, and leave its weights in place.
 
@@ -52,6 +59,8 @@ def fit(
         seed: The run's seed.
         accelerator: The process group.
         out: The run's folder, for the checkpoint.
+        epochs: Stop after this many without a look at a validation part, and keep the weights of
+            the last; the learning rate goes the way it goes in a run of ``--epochs``.
 
     Returns:
         What happened, or None if ``--max-epochs`` ended it early.
@@ -74,16 +83,17 @@ def fit(
 
     budget = max(1, round(options.batch_seconds * data.frame_rate))
     valid, score = data.splits.valid, selection_name(data.outputs)
+    last = epochs or options.epochs
     bar = tqdm(
-        total=options.epochs,
+        total=last,
         initial=state.epoch,
-        desc="fine-tuning",
+        desc="once more on all" if epochs else "fine-tuning",
         unit="epoch",
         disable=not accelerator.is_main_process,
         file=sys.stderr,
     )
-    while state.epoch < options.epochs and not out_of_patience(
-        state.history, options.patience, score
+    while state.epoch < last and (
+        epochs or not out_of_patience(state.history, options.patience, score)
     ):
         if options.max_epochs is not None and state.epoch >= options.max_epochs:
             bar.close()
@@ -101,16 +111,21 @@ def fit(
             update_average(averaged, model, average_decay(state.step, options.optimizer.averaging))
         entry = {
             "train_loss": float(np.average(losses, weights=[len(rows) for rows in batches])),
-            **validate(averaged, data, valid, accelerator, budget),
+            **({} if epochs else validate(averaged, data, valid, accelerator, budget)),
             "learning_rate": options.optimizer.learning_rate * cycle,
             **layer_weights(averaged),
         }
         accelerator.log(entry, step=state.epoch)
         state.history.append({"epoch": float(state.epoch), **entry})
-        keep_best(state, entry, averaged.trained_state(), score)
+        if epochs:
+            keep_epoch(state, averaged.trained_state())
+        else:
+            keep_best(state, entry, averaged.trained_state(), score)
         state.epoch += 1
-        found, loss = entry[f"valid_{score}"], entry["train_loss"]
-        bar.set_postfix({f"valid_{score}": f"{found:.3f}", "loss": f"{loss:.3f}"})
+        shown = {f"valid_{score}": entry.get(f"valid_{score}"), "loss": entry["train_loss"]}
+        bar.set_postfix(
+            {name: f"{value:.3f}" for name, value in shown.items() if value is not None}
+        )
         bar.update()
         if accelerator.is_main_process:
             checkpoint = {
@@ -122,7 +137,7 @@ def fit(
             save_checkpoint(out, checkpoint)
         accelerator.wait_for_everyone()
     bar.close()
-    if state.epoch < options.epochs:
+    if state.epoch < last:
         logger.info(
             "no better score on the validation part for %d epochs: stopped after epoch %d",
             options.patience,

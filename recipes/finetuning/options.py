@@ -96,6 +96,9 @@ class FinetuneOptions(CorpusOptions):
         adapter_statistics: Mean and deviation to which a pretrained adapter standardises frames:
             those of this `corpus`, its training part, so that another room or microphone does not
             move all of it; or those of `pretraining`.
+        refit: Once the epoch is chosen, train again from the start on the training and validation
+            part together, for as many epochs, and test that model: no labelled clip is left unused,
+            for about twice the time.
         max_epochs: Stop after this many epochs, as if interrupted; --resume goes on.
         report_clips: Test clips whose recording and spectrogram stand in report.html, under what
             the pooler listened to; 0 keeps all recordings out of the run's folder.
@@ -136,6 +139,7 @@ class FinetuneOptions(CorpusOptions):
     validation: Literal["speaker", "label"] = "speaker"
     adapter_dropout: float = 0.1
     adapter_statistics: Literal["corpus", "pretraining"] = "corpus"
+    refit: bool = False
     max_epochs: int | None = None
     report_clips: int = 12
     report_map: bool = True

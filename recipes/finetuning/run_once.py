@@ -14,6 +14,7 @@ from accelerate import Accelerator
 
 from voxadapt.backbones import Backbone
 from voxadapt.classifier import SpeechClassifier
+from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.recipes.corpora.splits import Splits
 from voxadapt.recipes.finetuning.fit_classifier import FitState, LabelledFrames, fit
 from voxadapt.recipes.finetuning.labelled_frames import number_targets
@@ -91,22 +92,15 @@ def run_once(shared: SharedParts, run: PlannedRun) -> dict[str, Any] | None:
         describe_outputs(data.outputs),
     )
 
-    model = build_model(
-        shared.adapter,
-        options,
-        shared.backbone,
-        shared.corpus.store,
-        splits.train,
-        data.outputs.size,
-        run.seed,
-        accelerator.device,
-    )
+    model = make_model(shared, data, run.seed)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     start_log(accelerator, out)
     state = fit(model, data, options, run.seed, accelerator, out)
     finish_log(accelerator)
     if state is None:
         return None
+    if options.refit:
+        model = refit(shared, data, run.seed, out, epochs=state.best_epoch + 1)
 
     if accelerator.is_main_process:
         classifier = SpeechClassifier(shared.frozen, model, data.outputs)
@@ -120,6 +114,7 @@ def run_once(shared: SharedParts, run: PlannedRun) -> dict[str, Any] | None:
         metrics["cross_corpus"] = score_others(shared.others, loaded, accelerator, budget, out)
     metrics |= {
         "fold": run.fold,
+        **({"refit_clips": len(splits.train) + len(splits.valid)} if options.refit else {}),
         "adapter": shared.adapter,
         "left_out": len(shared.corpus.bad),
         **({"left_out_labels": shared.left_out_labels} if shared.left_out_labels else {}),
@@ -142,6 +137,45 @@ def run_once(shared: SharedParts, run: PlannedRun) -> dict[str, Any] | None:
         write_report(out)
     accelerator.wait_for_everyone()
     return metrics
+
+
+def make_model(shared: SharedParts, data: LabelledFrames, seed: int) -> FrameClassifier:
+    """The model that a run begins with, standardised by its training part."""
+    return build_model(
+        shared.adapter,
+        shared.options,
+        shared.backbone,
+        shared.corpus.store,
+        data.splits.train,
+        data.outputs.size,
+        seed,
+        shared.accelerator.device,
+    )
+
+
+def refit(
+    shared: SharedParts, data: LabelledFrames, seed: int, out: Path, *, epochs: int
+) -> FrameClassifier:
+    """Train once more from the start, on the training and validation part together.
+
+    Args:
+        shared: What the run has in common with the command's other runs.
+        data: Clips, frames and splits of the run.
+        seed: The run's seed.
+        out: The run's folder; this training keeps its checkpoint and its log in ``refit`` there.
+        epochs: For how many epochs: as many as the validation part chose.
+    """
+    accelerator, out = shared.accelerator, out / "refit"
+    everything = sorted([*data.splits.train, *data.splits.valid])
+    data = dataclasses.replace(
+        data, splits=dataclasses.replace(data.splits, train=everything, valid=[])
+    )
+    model = make_model(shared, data, seed)
+    out.mkdir(exist_ok=True)
+    start_log(accelerator, out)
+    fit(model, data, shared.options, seed, accelerator, out, epochs=epochs)
+    finish_log(accelerator)
+    return model
 
 
 def label_frames(

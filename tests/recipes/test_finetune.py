@@ -170,6 +170,55 @@ def test_resume_is_bit_for_bit_the_run_that_was_not_stopped(
     assert outcome("parts") == outcome("whole")
 
 
+def test_refit_trains_the_model_that_is_tested_on_validation_clips_too(
+    run_cli: Run, finetune_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [*finetune_options, "--epochs=3", "--adapter=random"]
+    fit, fitted = run_once.fit, []
+
+    def fit_once(model: Any, data: Any, *arguments: Any, **named: Any) -> Any:
+        state = fit(model, data, *arguments, **named)
+        fitted.append((data.splits, named.get("epochs"), state))
+        return state
+
+    monkeypatch.setattr(run_once, "fit", fit_once)
+    assert run_cli("finetune", *options, "--out=plain").code == 0
+    ran = run_cli("finetune", *options, "--out=refitted", "--refit")
+    assert ran.code == 0, ran.err
+    _, (splits, _, state), (everything, epochs, again) = fitted
+    assert everything.train == sorted([*splits.train, *splits.valid])
+    assert everything.test == splits.test
+    assert epochs == state.best_epoch + 1 == again.epoch
+    metrics, plain = read("refitted/metrics.json"), read("plain/metrics.json")
+    assert metrics["refit_clips"] == len(everything.train)
+    assert "refit_clips" not in plain
+    for name in ("valid", "split_fingerprint", "best_epoch", "split_sizes"):
+        assert metrics[name] == plain[name]
+    models = [Path(out, "model/model.safetensors").read_bytes() for out in ("plain", "refitted")]
+    assert models[0] != models[1]
+
+
+def test_a_run_stopped_in_its_refit_ends_bit_for_bit_the_same(
+    run_cli: Run, finetune_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [*finetune_options, "--epochs=3", "--adapter=random", "--refit"]
+    assert run_cli("finetune", *options, "--out=whole").code == 0
+    save = fit_classifier.save_checkpoint
+
+    def save_and_stop(out: Path, checkpoint: dict[str, Any]) -> None:
+        save(out, checkpoint)
+        if out.name == "refit":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fit_classifier, "save_checkpoint", save_and_stop)
+        assert run_cli("finetune", *options, "--out=parts").code == 130
+    ran = run_cli("finetune", *options, "--out=parts", "--resume")
+    assert ran.code == 0, ran.err
+    assert "going on from epoch 1" in ran.err
+    assert outcome("parts") == outcome("whole")
+
+
 def test_resume_goes_on_with_the_folds_and_seeds_that_are_left(
     run_cli: Run, finetune_options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
