@@ -83,6 +83,15 @@ def test_a_centroid_without_frames_takes_half_of_the_widest_cluster() -> None:
     assert counts.min() > 50
 
 
+def test_two_centroids_without_frames_split_two_clusters_of_about_one_width() -> None:
+    here = blobs(300, 1, 2, distance=0.0)
+    frames = torch.cat([here, 1.05 * here + 100.0])
+    start = torch.tensor([[0.0, 0.0], [100.0, 100.0], [1e4, 0.0], [0.0, 1e4]])
+    fit = fit_kmeans(frames, start, seed=0, iterations=1)
+    assert fit.reseeded == 2
+    assert (fit.centroids[:, 0] > 50.0).sum() == 2
+
+
 def test_the_seed_alone_decides_how_clusters_are_split() -> None:
     frames, start = blobs(distance=0.5), torch.full((8, 4), 1e3)
     start[0] = 0.0
