@@ -163,11 +163,11 @@ def _finish(samples: Tensor, rate: int, name: str, minimum_seconds: float, cance
     check_content(samples, rate, name, minimum_seconds, cancels)
     if rate == SAMPLE_RATE:
         return samples
-    return _resampler(rate)(samples)
+    return resampler(rate)(samples)
 
 
 @functools.lru_cache(maxsize=32)
-def _resampler(rate: int) -> Callable[[Tensor], Tensor]:
+def resampler(rate: int) -> Callable[[Tensor], Tensor]:
     """A converter to 16 kHz with its kernel computed once.
 
     The kernel has as many rows as the reduced ratio has output samples, so a rate like 44,101 Hz
