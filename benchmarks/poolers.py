@@ -83,23 +83,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for command in [pretrain, *(command for command, _ in runs)]:
             print(shlex.join(["python", f"recipes/{command[0]}", *command[1:]]))
         return
-    run(pretrain, pretrained, options.threads * options.jobs)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda one: run(*one, options.threads), runs))
-    results = {
-        f"{task.name}/{adapter}/{pool}": [
-            read_metrics(folder(options.out, task, adapter, pool, seed))
-            for seed in range(options.seeds)
-        ]
-        for task, adapter, pool in lines
-    }
-    write_results(options.out / "results.json", results)
+    if not options.show:
+        run(pretrain, pretrained, options.threads * options.jobs)
+        with ThreadPoolExecutor(options.jobs) as pool:
+            list(pool.map(lambda one: run(*one, options.threads), runs))
+    results = {line: read_line(options.out, *line, options.seeds) for line in lines}
+    write_results(
+        options.out / "results.json",
+        {f"{task.name}/{adapter}/{pool}": runs for (task, adapter, pool), runs in results.items()},
+    )
     for task in dict.fromkeys(task for task, _, _ in lines):
-        rows = {
-            line: results[f"{task.name}/{line[0]}/{line[1]}"]
-            for line in LINES
-            if f"{task.name}/{line[0]}/{line[1]}" in results
-        }
+        rows = {line[1:]: runs for line, runs in results.items() if line[0] is task and runs}
         print(f"\n**{task.name}**: `--data {data(task)} {shlex.join(task.options)}`\n")
         print("\n".join(table(rows)))
 
@@ -120,6 +114,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--finetune", default="", metavar="OPTIONS", help="more options of finetune, in quotes")
     add("--pretrain", default="", metavar="OPTIONS", help="more of pretrain_adapter")
     add("--dry-run", action="store_true", help="print the commands only")
+    add("--show", action="store_true", help="run nothing: print the lines that have finished")
     options = parser.parse_args(arguments)
     if not 1 <= options.seeds <= 5:
         parser.error("--seeds: give 1 to 5; seed s tests fold s + 1 of 5")
@@ -174,6 +169,14 @@ def run(command: list[str], out: Path, threads: int) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     recipe = [sys.executable, str(RECIPES / command[0]), *command[1:]]
     subprocess.run(recipe, check=True, env=environment)
+
+
+def read_line(out: Path, task: Task, adapter: str, pool: str, seeds: int) -> list[dict[str, Any]]:
+    """What the runs of a line wrote; nothing while one of them has not finished."""
+    folders = [folder(out, task, adapter, pool, seed) for seed in range(seeds)]
+    if not all((run / "metrics.json").exists() for run in folders):
+        return []
+    return [read_metrics(run) for run in folders]
 
 
 def read_metrics(out: Path) -> dict[str, Any]:

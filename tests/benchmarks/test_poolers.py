@@ -68,13 +68,20 @@ def test_finished_runs_are_counted_and_not_run_again(
     benchmark.main(arguments)
     printed = capsys.readouterr().out
     benchmark.main(arguments)
+    (out / "urdu-official" / "none-mean" / "seed-1" / "metrics.json").unlink()
+    again = capsys.readouterr().out
+    benchmark.main([*arguments, "--show"])
+    finished = capsys.readouterr().out
 
     assert len(started) == 4
+    assert again.endswith(printed[printed.index("**urdu-official**") :])
+    assert "| random | sap |" in finished
+    assert "| none | mean |" not in finished
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert results["urdu-official/none/mean"] == []
     scores = [100 * run["ua"] for run in results["urdu-official/random/sap"]]
     (line,) = [line for line in printed.splitlines() if line.startswith("| random | sap |")]
     assert f"| {sum(scores) / 2:.1f} ± {abs(scores[0] - scores[1]) / 2**0.5:.1f} |" in line
-    assert capsys.readouterr().out.endswith(printed[printed.index("**urdu-official**") :])
 
 
 def test_more_seeds_than_folds_are_refused(
