@@ -6,95 +6,241 @@
 Nothing needs a label; folders are searched for audio files.
 """
 
-import csv
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NoReturn, TextIO
 
+import torch
 from tqdm import tqdm
 
 from voxadapt.backbones import AudioError, Precision
 from voxadapt.classifier import SpeechClassifier
-from voxadapt.recipes.corpora.class_folders import AUDIO_EXTENSIONS
+from voxadapt.prediction import Prediction
+from voxadapt.recipes.corpora.manifest_paths import printable
+from voxadapt.recipes.predicting.audio_files import find_files
+from voxadapt.recipes.predicting.embedding_file import EMBEDDING_ENDINGS, write_embeddings
+from voxadapt.recipes.predicting.result_writers import (
+    Format,
+    ResultWriter,
+    allowed_outputs,
+    open_writer,
+)
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.encoder_precision import usable_precision
-from voxadapt.recipes.scoring.prediction_rows import csv_header, csv_row, json_record
 
 logger = logging.getLogger(__name__)
+
+# Fewer files are done before a bar could be read.
+_FILES_FOR_A_BAR = 20
 
 
 @dataclass
 class PredictOptions:
     """Print labels and probabilities, or values, for audio files.
 
-    Files that cannot be used are named on standard error, the rest is done, and the exit code is 1.
+    Results go to standard output, or to --out; all else goes to standard error. Files that cannot
+    be used are named there with the reason, and the rest is done. The exit code is 0 if all went
+    well, 1 if files could not be used, 2 if the command could not run as it was given.
 
     Args:
         run: The folder that `finetune` wrote, or a hub id.
-        files: Audio files, or folders that are searched for them.
-        format: `json` prints one JSON object for each file and line, `csv` a table with a header.
+        files: Audio files; folders, which are searched for them at all depths; patterns in quotes,
+            such as 'calls/**/*.wav'; `-` for a list of files on standard input, one a line.
+        format: `jsonl` prints a JSON object for each file and line, `json` a list of them, `csv` a
+            table with a header, `table` columns to be read by people. `auto` is what the ending of
+            --out says; without one, `table` on a terminal and `jsonl` elsewhere.
+        out: File for the results, instead of standard output. The files that cannot be used are
+            listed beside it, with the ending .bad_audio.jsonl.
+        overwrite: Replace the files that --out and --embeddings name, where they are there.
+        embeddings: File for the pooled vectors, a row for each file that could be used, in order:
+            .npy for the array alone, .npz for the files' names and labels as well.
+        frame_weights: Say for each frame how much it counted, with its time (seconds), in `json`
+            and `jsonl`.
+        allowed_labels: Labels that may come up, of the first label column; the probabilities of the
+            others are shared out among them.
+        batch_seconds: Seconds of audio, padding included, in one forward pass. Left out, what the
+            backbone is fast with.
+        device: Where to compute: `cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes a GPU if there is
+            one.
         precision: What the backbone is computed in. `bf16` is about twice as fast where the machine
             has it, and close to `fp32`; where the machine lacks it, `fp32` is used.
     """
 
     run: str
     files: list[str]
-    format: Literal["json", "csv"] = "json"
+    format: Literal["auto", "jsonl", "json", "csv", "table"] = "auto"
+    out: str | None = None
+    overwrite: bool = False
+    embeddings: str | None = None
+    frame_weights: bool = False
+    allowed_labels: list[str] = field(default_factory=list)
+    batch_seconds: float | None = None
+    device: str = "cpu"
     precision: Precision = "fp32"
 
 
-def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Run the recipe; prints each file's prediction and returns them all."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the recipe: each file's prediction is written as soon as its batch is done."""
     options = parse(PredictOptions, argv, prog="predict.py", positionals=("run", "files"))
-    paths = list(find_files(options.files))
+    kind = check_options(options)
+    device = choose_device(options.device)
+    paths = find_files(options.files)
     model = SpeechClassifier.from_pretrained(
-        options.run, precision=usable_precision(options.precision)
+        options.run, precision=usable_precision(options.precision, device.type), device=device
     )
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    if options.format == "csv":
-        writer.writerow(csv_header(model.outputs))
-    records, failures = [], 0
-    for path in tqdm(paths, unit="file", file=sys.stderr, disable=len(paths) < 20):
-        try:
-            prediction = model.predict(path)
-        except AudioError as error:
-            print(f"error: {error}", file=sys.stderr)
-            failures += 1
-            continue
-        records.append(json_record(path, prediction))
-        if options.format == "csv":
-            writer.writerow(csv_row(path, prediction))
-        else:
-            print(json.dumps(records[-1], ensure_ascii=False))
-    if failures:
-        print(f"{failures} of {len(paths)} files could not be used", file=sys.stderr)
-        raise SystemExit(1)
-    return records
+    allowed = options.allowed_labels or None
+    try:
+        outputs = allowed_outputs(model.outputs, allowed)
+    except ValueError as error:
+        raise UsageError(f"--{str(error).replace('_', '-', 1)}") from error
+    if device.type == "cpu" and torch.cuda.is_available() and len(paths) >= _FILES_FOR_A_BAR:
+        logger.info("there is a GPU that is not used: --device cuda")
+    found = model.predict_each(
+        paths,
+        batch_seconds=options.batch_seconds,
+        frame_weights=options.frame_weights,
+        allowed_labels=allowed,
+        on_error="return",
+    )
+    with open_output(options) as stream, stop_at_closed_pipe():
+        writer = open_writer(kind, stream, outputs, paths)
+        done, bad = write_all(writer, paths, found, keep=options.embeddings is not None)
+        stream.flush()
+    if options.embeddings:
+        write_embeddings(Path(options.embeddings), *done)
+    if bad:
+        finish_with_bad(options, bad, len(paths))
 
 
-def find_files(names: Sequence[str]) -> Iterator[Path]:
-    """Files as they are named, and the audio files inside folders, sorted.
+def check_options(options: PredictOptions) -> Format:
+    """Refuse what cannot be done before anything is loaded, and return the format.
 
     Raises:
-        UsageError: A name is neither, or a folder holds no audio file.
+        UsageError: The message says which option, and what to change.
     """
-    for name in names:
-        path = Path(name)
-        if not path.is_dir():
-            if not path.exists():
-                raise UsageError(f"{name}: there is no such file or folder")
-            yield path
+    named = {"--out": options.out, "--embeddings": options.embeddings}
+    for flag, file in named.items():
+        if file is None:
             continue
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in AUDIO_EXTENSIONS)
-        if not found:
+        if not Path(file).parent.is_dir():
             raise UsageError(
-                f"{name}: this folder holds no audio file ({', '.join(sorted(AUDIO_EXTENSIONS))})"
+                f"{flag} {file}: there is no folder {Path(file).parent}; make it first"
             )
-        yield from found
+        if Path(file).is_dir():
+            raise UsageError(f"{flag} {file}: is a folder; name a file")
+        if Path(file).exists() and not options.overwrite:
+            raise UsageError(
+                f"{flag} {file}: is there already; name another file, or add --overwrite"
+            )
+    if options.embeddings and Path(options.embeddings).suffix.lower() not in EMBEDDING_ENDINGS:
+        raise UsageError(f"--embeddings {options.embeddings}: must end with .npy or .npz")
+    if options.batch_seconds is not None and not options.batch_seconds > 0:
+        raise UsageError(f"--batch-seconds {options.batch_seconds}: must be above 0")
+    ending = Path(options.out or "").suffix.lower().removeprefix(".")
+    by_ending: dict[str, Format] = {"csv": "csv", "json": "json", "jsonl": "jsonl", "txt": "table"}
+    for_people = options.out is None and sys.stdout.isatty() and not options.frame_weights
+    shown: Format = "table" if for_people else "jsonl"
+    kind = by_ending.get(ending, shown) if options.format == "auto" else options.format
+    if options.frame_weights and kind not in ("json", "jsonl"):
+        raise UsageError(f"--frame-weights: does not fit into --format {kind}; take json or jsonl")
+    return kind
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        UsageError: It is no device, or this machine has none of it.
+    """
+    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if name == "auto":
+        return here or torch.device("cpu")
+    allowed = ", ".join(["auto", "cpu", *([here.type] if here else [])])
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"--device {name}: is no device; allowed here: {allowed}") from error
+    known = 0 if here is None or here.type != device.type else torch.accelerator.device_count()
+    if device.type != "cpu" and (device.index or 0) >= known:
+        raise UsageError(f"--device {name}: this machine has none; allowed here: {allowed}")
+    return device
+
+
+@contextmanager
+def open_output(options: PredictOptions) -> Iterator[TextIO]:
+    """Standard output, or the file of --out."""
+    if options.out is None:
+        yield sys.stdout
+        return
+    with open(options.out, "w", encoding="utf-8", newline="") as stream:
+        yield stream
+
+
+@contextmanager
+def stop_at_closed_pipe() -> Iterator[None]:
+    """End quietly where the reader has gone, as ``head`` does after its lines."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Else the interpreter complains once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def write_all(
+    writer: ResultWriter,
+    paths: Sequence[Path],
+    found: Iterator[Prediction | AudioError],
+    *,
+    keep: bool,
+) -> tuple[tuple[list[Path], list[Prediction]], list[AudioError]]:
+    """Write what comes, and name on standard error what cannot be used.
+
+    Args:
+        writer: Of the format.
+        paths: The files.
+        found: What the model says of them, in order.
+        keep: Return the predictions as well.
+
+    Returns:
+        The files that could be used with their predictions, and the errors of the others.
+    """
+    kept: tuple[list[Path], list[Prediction]] = ([], [])
+    bad: list[AudioError] = []
+    bar = tqdm(paths, unit="file", file=sys.stderr, disable=len(paths) < _FILES_FOR_A_BAR)
+    for path, prediction in zip(bar, found, strict=True):
+        if isinstance(prediction, AudioError):
+            bad.append(prediction)
+            bar.set_postfix({"bad": len(bad)})
+            bar.write(f"error: {printable(str(prediction))}", file=sys.stderr)
+            continue
+        writer.write(path, prediction)
+        if keep:
+            kept[0].append(path)
+            kept[1].append(prediction)
+    writer.close()
+    return kept, bad
+
+
+def finish_with_bad(options: PredictOptions, bad: Sequence[AudioError], count: int) -> NoReturn:
+    """Say how many files could not be used, list them beside --out, and leave with code 1."""
+    print(f"{len(bad)} of {count} files could not be used", file=sys.stderr)
+    if options.out:
+        listing = Path(options.out).with_suffix(".bad_audio.jsonl")
+        lines = [
+            {"path": printable(e.path), "reason": e.reason, "message": printable(e.message)}
+            for e in bad
+        ]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        listing.write_text(text, encoding="utf-8")
+        print(f"they are listed in {listing}", file=sys.stderr)
+    raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,10 @@ def single_body(run: RunRecord, clips: int | None) -> tuple[str, str]:
         embeddings_section(found["map"], run.predictions) if "map" in found else "",
         curves_section(metrics, run.history),
         layers_section(metrics),
-        two_columns(metrics, calibration_section(run.predictions, metrics.get("ece"))),
+        two_columns(
+            metrics,
+            calibration_section(run.predictions, metrics.get("ece"), metrics.get("calibration")),
+        ),
         heard,
         mistakes_section(run.predictions),
         settings_section(run.name, metrics),

@@ -19,7 +19,11 @@ COMMANDS = {
     "score": "metrics of a trained model on a manifest",
     "compare": "runs side by side, with paired differences",
     "cross_corpus": "train on each of several corpora, test on all",
+    "serve": "a page and an HTTP endpoint for a trained model",
     "predict": "labels and probabilities for audio files",
+    "export": "a trained model as an ONNX file that needs no torch",
+    "push": "upload a finished run to the Hugging Face hub, with its model card",
+    "timeline": "labels over time in long recordings: segments, a label track, a picture",
 }
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a model's outputs mean: labels of one or several columns, or values of dimensions."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
@@ -21,12 +22,16 @@ class LabelOutputs:
 
     Attributes:
         columns: The labels by the name of their column, in the order of the outputs.
+        temperatures: What the logits of a column are divided by before they become probabilities,
+            so that these are right as often as they say; 1 where a column is not named.
 
     Raises:
-        ValueError: There is no column, or one has no labels, or one of them twice.
+        ValueError: There is no column, or one has no labels, or one of them twice; or a temperature
+            is of no column, or not above 0.
     """
 
     columns: Mapping[str, Sequence[str]]
+    temperatures: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.columns:
@@ -38,6 +43,13 @@ class LabelOutputs:
                 raise ValueError(
                     f"labels of {name!r}: found {list(labels)}, give at least one, each once"
                 )
+        for name, temperature in self.temperatures.items():
+            if name not in self.columns:
+                raise ValueError(
+                    f"temperatures: found {name!r}, the columns are {', '.join(self.columns)}"
+                )
+            if not (math.isfinite(temperature) and temperature > 0):
+                raise ValueError(f"temperature of {name!r}: found {temperature}, must be above 0")
 
     @property
     def labels(self) -> list[str]:
@@ -53,16 +65,32 @@ class LabelOutputs:
         """Cut ``[..., O]`` into one tensor ``[..., C]`` for each column."""
         return outputs.split([len(labels) for labels in self.columns.values()], dim=-1)
 
+    def scale(self, outputs: Tensor) -> Tensor:
+        """Divide logits ``[..., O]`` by the temperature of their column."""
+        if not self.temperatures:
+            return outputs
+        divisors = [
+            self.temperatures.get(name, 1.0)
+            for name, labels in self.columns.items()
+            for _ in labels
+        ]
+        return outputs / outputs.new_tensor(divisors)
+
     def activate(self, outputs: Tensor) -> Tensor:
         """Turn logits ``[..., O]`` into probabilities that add up to 1 in each column."""
-        parts = [part.softmax(dim=-1) for part in self.split(outputs)]
+        parts = [part.softmax(dim=-1) for part in self.split(self.scale(outputs))]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     def config(self) -> dict[str, Any]:
         """What a saved model's ``config.json`` holds; `outputs_from_config` reads it."""
-        if len(self.columns) == 1:
-            return {"labels": self.labels}
-        return {"columns": {name: list(labels) for name, labels in self.columns.items()}}
+        only = len(self.columns) == 1
+        # The name of an only column is not kept: it becomes the general one.
+        temperatures = {LABEL if only else name: value for name, value in self.temperatures.items()}
+        described: dict[str, Any] = {"temperatures": temperatures} if temperatures else {}
+        if only:
+            return {"labels": self.labels, **described}
+        columns = {name: list(labels) for name, labels in self.columns.items()}
+        return {"columns": columns, **described}
 
 
 @dataclass(frozen=True)
@@ -103,6 +131,10 @@ class ValueOutputs:
     def size(self) -> int:
         """Outputs: one a dimension."""
         return len(self.names)
+
+    def scale(self, outputs: Tensor) -> Tensor:
+        """Give outputs ``[..., O]`` back as they are: values have no temperature."""
+        return outputs
 
     def activate(self, outputs: Tensor) -> Tensor:
         """Turn outputs ``[..., O]`` into values ``[..., O]`` in the units of the labels."""
@@ -146,6 +178,5 @@ def outputs_from_config(config: Mapping[str, Any]) -> Outputs:
             mean=[dimension["mean"] for dimension in dimensions.values()],
             std=[dimension["std"] for dimension in dimensions.values()],
         )
-    if "columns" in config:
-        return LabelOutputs(config["columns"])
-    return as_outputs(list(config["labels"]))
+    columns = config["columns"] if "columns" in config else {LABEL: list(config["labels"])}
+    return LabelOutputs(columns, config.get("temperatures", {}))

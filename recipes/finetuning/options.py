@@ -102,6 +102,7 @@ class FinetuneOptions(CorpusOptions):
         max_epochs: Stop after this many epochs, as if interrupted; --resume goes on.
         report_clips: Test clips whose recording and spectrogram stand in report.html, under what
             the pooler listened to; 0 keeps all recordings out of the run's folder.
+        licence: Licence to state in the model's card.
         report_map: Lay the test clips out in report.html as a map (t-SNE, some seconds).
     """
 
@@ -143,6 +144,7 @@ class FinetuneOptions(CorpusOptions):
     max_epochs: int | None = None
     report_clips: int = 12
     report_map: bool = True
+    licence: str = "unknown"
     head: HeadOptions = field(default_factory=HeadOptions)
     spec_augment: SpecAugmentOptions = field(default_factory=SpecAugmentOptions)
     optimizer: FinetuneOptimizerOptions = field(default_factory=FinetuneOptimizerOptions)

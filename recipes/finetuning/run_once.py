@@ -14,6 +14,7 @@ from accelerate import Accelerator
 
 from voxadapt.backbones import Backbone
 from voxadapt.classifier import SpeechClassifier
+from voxadapt.classifier_folder import keep_results
 from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.recipes.corpora.splits import Splits
 from voxadapt.recipes.finetuning.fit_classifier import FitState, LabelledFrames, fit
@@ -22,6 +23,13 @@ from voxadapt.recipes.finetuning.model_building import build_model
 from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.finetuning.run_plan import PlannedRun, draw_splits
 from voxadapt.recipes.finetuning.run_results import split_record
+from voxadapt.recipes.finetuning.temperature import (
+    Calibration,
+    activate_logits,
+    describe_calibration,
+    fit_temperatures,
+    raw_logits,
+)
 from voxadapt.recipes.report import write_report
 from voxadapt.recipes.reporting.clip_inspection import record_inspection
 from voxadapt.recipes.running.prepare import PreparedCorpus, feature_period
@@ -99,18 +107,24 @@ def run_once(shared: SharedParts, run: PlannedRun) -> dict[str, Any] | None:
     finish_log(accelerator)
     if state is None:
         return None
+    budget = max(1, round(options.batch_seconds * data.frame_rate))
+    # Before `refit`: that model learns from the validation part as well.
+    data.outputs, calibration = fit_temperatures(model, data, accelerator, budget)
     if options.refit:
         model = refit(shared, data, run.seed, out, epochs=state.best_epoch + 1)
 
     if accelerator.is_main_process:
         classifier = SpeechClassifier(shared.frozen, model, data.outputs)
-        classifier.extras = {"adapter": shared.adapter, "options": dataclasses.asdict(options)}
+        classifier.extras = {
+            "adapter": shared.adapter,
+            "licence": options.licence,
+            "options": dataclasses.asdict(options),
+        }
         classifier.save_pretrained(out / "model")
     accelerator.wait_for_everyone()
     loaded = SpeechClassifier.from_pretrained(out / "model", backbone=shared.backbone)
-    metrics = score_test(loaded, data, state, options, run.seed, accelerator, out)
+    metrics = score_test(loaded, data, state, options, run.seed, accelerator, out, calibration)
     if shared.others:
-        budget = max(1, round(options.batch_seconds * data.frame_rate))
         metrics["cross_corpus"] = score_others(shared.others, loaded, accelerator, budget, out)
     metrics |= {
         "fold": run.fold,
@@ -130,9 +144,10 @@ def run_once(shared: SharedParts, run: PlannedRun) -> dict[str, Any] | None:
             data,
             shown=options.report_clips,
             mapped=options.report_map,
-            budget=max(1, round(options.batch_seconds * data.frame_rate)),
+            budget=budget,
             seed=run.seed,
         )
+        keep_results(out / "model", metrics)
         write_json(out / "metrics.json", metrics)
         write_report(out)
     accelerator.wait_for_everyone()
@@ -207,20 +222,16 @@ def score_test(
     seed: int,
     accelerator: Accelerator,
     out: Path,
+    calibration: Calibration,
 ) -> dict[str, Any]:
     """Score the test part once, with the model that was saved and loaded back."""
     indices = data.splits.test
     classifier = loaded.frame_classifier.to(accelerator.device)
     budget = max(1, round(options.batch_seconds * data.frame_rate))
-    outputs = loaded.outputs
-    activated = classify_clips(
-        classifier,
-        data.store,
-        indices,
-        accelerator,
-        budget=budget,
-        activation=outputs.activate,
+    logits = classify_clips(
+        classifier, data.store, indices, accelerator, budget=budget, activation=raw_logits
     )
+    activated = activate_logits(loaded.outputs, logits)
     clips = [data.clips[index] for index in indices]
     seconds = clip_seconds(data.store, indices, data.frame_rate)
     if accelerator.is_main_process:
@@ -230,6 +241,7 @@ def score_test(
     results = score_outputs(data.outputs, data.targets[indices], activated, speakers, seconds)
     return {
         **results,
+        **describe_calibration(data.outputs, data.targets[indices], logits, calibration),
         "protocol": data.splits.protocol,
         "protocol_name": data.splits.protocol_name,
         "by_fold": [],

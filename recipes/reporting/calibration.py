@@ -40,12 +40,17 @@ def reliability(records: Sequence[Mapping[str, Any]]) -> list[tuple[int, float, 
     return bins
 
 
-def calibration_section(records: Sequence[Mapping[str, Any]], error: float | None) -> str:
+def calibration_section(
+    records: Sequence[Mapping[str, Any]],
+    error: float | None,
+    fitted: Mapping[str, Any] | None = None,
+) -> str:
     """The diagram, and what it says in one sentence.
 
     Args:
         records: Lines of ``predictions.jsonl``.
         error: The expected calibration error.
+        fitted: ``calibration`` of ``metrics.json``, if a temperature was fitted.
     """
     bins = reliability(records)
     clips = sum(count for count, _, _ in bins)
@@ -56,6 +61,12 @@ def calibration_section(records: Sequence[Mapping[str, Any]], error: float | Non
         side = "less" if lean > 0 else "more"
         told = f"On the whole the model is {side} sure than it is right, by {percent(abs(lean))}."
     known = "" if error is None else f" Expected calibration error {percent(error)}."
+    test = (fitted or {}).get("test")
+    if fitted and test:
+        known += (
+            f" A temperature of {fitted['temperature']:.2f}, fitted on the validation part, is in "
+            f"these probabilities; without it the error would be {percent(test['ece_before'])}."
+        )
     return f"""<section id="calibration">
 <h2>Calibration</h2>
 <p class="lead">Clips by how sure the model was: each bar would end at its orange mark if the model

@@ -84,7 +84,7 @@ def _card(clip: Mapping[str, Any], record: Mapping[str, Any], sound: Sound, unif
 <p class="why">{text(kind)}{text(speaker)}</p>
 <h3>{_title(record)}</h3>
 <p class="id mono"><bdi>{text(clip["id"])}</bdi></p>
-{_spectrogram(clip, sound, weights)}
+{attention_picture(clip["seconds"], sound, weights)}
 {_shares(record)}
 {note}
 {player}
@@ -124,7 +124,15 @@ def _true_class(name: str, record: Mapping[str, Any]) -> str:
     return ' class="true"' if name == record["label"] else ""
 
 
-def _spectrogram(clip: Mapping[str, Any], sound: Sound, weights: Sequence[np.ndarray]) -> str:
+def attention_picture(seconds: float, sound: Sound, weights: Sequence[np.ndarray]) -> str:
+    """Draw a spectrogram with the pooler's weights over it, and a ruler below.
+
+    Args:
+        seconds: What the weights span.
+        sound: The picture of the spectrogram, and what it spans.
+        weights: Weights ``[T]`` of each head, relative to equal ones; none draws the spectrogram
+            alone.
+    """
     if sound.picture is None and not weights:
         return ""
     image = ""
@@ -136,7 +144,7 @@ def _spectrogram(clip: Mapping[str, Any], sound: Sound, weights: Sequence[np.nda
     drawn, told = "", "spectrogram"
     if weights:
         # The last frame can end a little before the clip, and a long clip is not drawn to its end.
-        frames_per_clip = sound.seconds * len(weights[0]) / clip["seconds"]
+        frames_per_clip = sound.seconds * len(weights[0]) / seconds
         drawn, peak = _attention(weights, frames_per_clip)
         told = f"spectrogram; highest weight {peak:.1f} × the mean"
     return f"""<svg class="spectrogram" role="img" height="96" viewBox="0 0 {_WIDTH} {_HEIGHT}"

@@ -5,21 +5,23 @@ import logging
 import platform
 
 import torch
-from accelerate.utils import is_bf16_available
 
 from voxadapt.backbones import Precision
 
 logger = logging.getLogger(__name__)
 
 
-def usable_precision(precision: Precision) -> Precision:
+def usable_precision(precision: Precision, kind: str | None = None) -> Precision:
     """Return the precision asked for, or float32, with a word on it, where the machine lacks it.
 
     Args:
         precision: ``fp32`` or ``bf16``.
+        kind: Type of the torch device that computes; None is the accelerator, where there is one.
     """
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    kind = "cpu" if device is None else device.type
+    if kind is None:
+        is_there = torch.accelerator.is_available()
+        device = torch.accelerator.current_accelerator() if is_there else None
+        kind = "cpu" if device is None else device.type
     if precision == "fp32" or has_bf16(kind):
         return precision
     logger.warning(
@@ -41,6 +43,9 @@ def has_bf16(kind: str) -> bool:
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind != "cpu":
+        # Imported here: it takes half a second, and `predict` needs nothing else of it.
+        from accelerate.utils import is_bf16_available
+
         return bool(is_bf16_available())
     if not torch.backends.mkldnn.is_available():
         return False

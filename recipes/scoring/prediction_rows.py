@@ -16,10 +16,12 @@ def json_record(path: Path, prediction: Prediction) -> dict[str, Any]:
 
     Returns:
         ``path``, and ``predicted`` and ``probabilities`` of the first label column, with each
-        column's in ``columns`` where there are several; or ``path`` and ``values``.
+        column's in ``columns`` where there are several; or ``path`` and ``values``. Where it was
+        asked for, ``frame_weights`` with ``times`` (seconds) and ``weights`` by head.
     """
+    heard = _heard(prediction)
     if prediction.values:
-        return {"path": printable(str(path)), "values": _rounded(prediction.values)}
+        return {"path": printable(str(path)), "values": _rounded(prediction.values), **heard}
     record: dict[str, Any] = {
         "path": printable(str(path)),
         "predicted": prediction.label,
@@ -30,7 +32,7 @@ def json_record(path: Path, prediction: Prediction) -> dict[str, Any]:
             name: {"predicted": _most_probable(shares), "probabilities": _rounded(shares)}
             for name, shares in prediction.columns.items()
         }
-    return record
+    return {**record, **heard}
 
 
 def csv_header(outputs: Outputs) -> list[str]:
@@ -55,6 +57,15 @@ def csv_row(path: Path, prediction: Prediction) -> list[Any]:
     for shares in prediction.columns.values():
         row += [_most_probable(shares), *_rounded(shares).values()]
     return row
+
+
+def _heard(prediction: Prediction) -> dict[str, Any]:
+    found = prediction.frame_weights
+    if found is None:
+        return {}
+    times = [round(time, 4) for time in found.times.tolist()]
+    weights = [[round(weight, DIGITS) for weight in head] for head in found.weights.tolist()]
+    return {"frame_weights": {"times": times, "weights": weights}}
 
 
 def _rounded(numbers: dict[str, float]) -> dict[str, float]:

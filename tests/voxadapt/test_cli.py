@@ -16,14 +16,18 @@ from voxadapt.recipes.compare import CompareOptions
 from voxadapt.recipes.corpora.intake.options import InitDataOptions
 from voxadapt.recipes.cross_corpus import CrossCorpusOptions
 from voxadapt.recipes.demo import DemoOptions
+from voxadapt.recipes.export import ExportOptions
 from voxadapt.recipes.extract_features import ExtractOptions
 from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.merge import MergeOptions
 from voxadapt.recipes.predict import PredictOptions
 from voxadapt.recipes.pretraining.options import PretrainOptions
+from voxadapt.recipes.push import PushOptions
 from voxadapt.recipes.report import ReportOptions
 from voxadapt.recipes.score import ScoreOptions
+from voxadapt.recipes.serve import ServeOptions
 from voxadapt.recipes.sweeping.options import SweepOptions
+from voxadapt.recipes.timeline import TimelineOptions
 
 OPTIONS: dict[str, type] = {
     "demo": DemoOptions,
@@ -39,6 +43,10 @@ OPTIONS: dict[str, type] = {
     "compare": CompareOptions,
     "cross_corpus": CrossCorpusOptions,
     "predict": PredictOptions,
+    "export": ExportOptions,
+    "push": PushOptions,
+    "timeline": TimelineOptions,
+    "serve": ServeOptions,
 }
 POSITIONS = {
     "init_data": ("source",),
@@ -48,6 +56,10 @@ POSITIONS = {
     "score": ("run",),
     "compare": ("runs",),
     "predict": ("run", "files"),
+    "export": ("run",),
+    "push": ("run", "repo"),
+    "timeline": ("run", "files"),
+    "serve": ("run",),
 }
 
 

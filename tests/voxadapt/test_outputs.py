@@ -12,9 +12,11 @@ from voxadapt.outputs import LabelOutputs, Outputs, ValueOutputs, as_outputs, ou
 ONE = LabelOutputs({"label": ["a", "b", "c"]})
 TWO = LabelOutputs({"emotion": ["a", "b"], "speaker": ["x", "y", "z"]})
 VALUES = ValueOutputs(["arousal", "valence"], [3.0, -1.0], [2.0, 0.5])
+WARM = LabelOutputs({"label": ["a", "b", "c"]}, {"label": 2.0})
+HALF_WARM = LabelOutputs(TWO.columns, {"speaker": 4.0})
 
 
-@pytest.mark.parametrize("outputs", [ONE, TWO, VALUES])
+@pytest.mark.parametrize("outputs", [ONE, TWO, VALUES, WARM, HALF_WARM])
 def test_the_config_builds_it_again(outputs: Outputs) -> None:
     config = json.loads(json.dumps(outputs.config()))
     built = outputs_from_config(config)
@@ -29,6 +31,24 @@ def test_one_column_of_labels_is_what_models_have_always_saved() -> None:
     assert as_outputs(VALUES) is VALUES
     logits = torch.randn(5, 3).double()
     assert torch.equal(ONE.activate(logits), logits.softmax(dim=-1))
+
+
+def test_a_config_without_temperatures_is_that_of_older_models() -> None:
+    assert outputs_from_config({"labels": ["a", "b", "c"]}) == ONE
+    assert WARM.config() == {"labels": ["a", "b", "c"], "temperatures": {"label": 2.0}}
+    # The name of an only column is not kept.
+    named = LabelOutputs({"emotion": ["a", "b", "c"]}, {"emotion": 2.0})
+    assert outputs_from_config(named.config()) == WARM
+
+
+def test_a_temperature_divides_the_logits_of_its_column() -> None:
+    logits = torch.randn(4, 5)
+    probabilities = HALF_WARM.activate(logits)
+    torch.testing.assert_close(probabilities[:, :2], logits[:, :2].softmax(dim=-1))
+    torch.testing.assert_close(probabilities[:, 2:], (logits[:, 2:] / 4).softmax(dim=-1))
+    torch.testing.assert_close(HALF_WARM.scale(logits)[:, 2:], logits[:, 2:] / 4)
+    assert torch.equal(TWO.scale(logits), logits)
+    assert torch.equal(VALUES.scale(logits), logits)
 
 
 def test_each_column_s_probabilities_add_up_to_one() -> None:
@@ -56,6 +76,9 @@ def test_values_are_in_the_units_of_the_labels() -> None:
         (lambda: LabelOutputs({"emotion": ["a", "a"]}), "each once"),
         (lambda: LabelOutputs({"emotion": "ab"}), "found 'ab', give a list of names"),
         (lambda: LabelOutputs({"emotion": [1, 2]}), "give a list of names"),
+        (lambda: LabelOutputs({"emotion": ["a"]}, {"speaker": 1.0}), "the columns are emotion"),
+        (lambda: LabelOutputs({"emotion": ["a"]}, {"emotion": 0.0}), "must be above 0"),
+        (lambda: LabelOutputs({"emotion": ["a"]}, {"emotion": float("nan")}), "found nan"),
         (lambda: ValueOutputs([], [], []), "names, mean and std: found 0, 0 and 0"),
         (lambda: ValueOutputs(["a"], [0.0], [1.0, 2.0]), "found 1, 1 and 2"),
         (lambda: ValueOutputs(["a"], [0.0], [0.0]), "std: found \\[0.0\\], must be above 0"),

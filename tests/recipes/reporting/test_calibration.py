@@ -46,3 +46,13 @@ def test_the_diagram_says_which_way_the_model_errs(right: float, words: str) -> 
     assert words in section
     assert "5.0\u202f%" in section
     assert section.count('class="bar"') == 1
+
+
+def test_the_temperature_is_told_with_the_error_without_it() -> None:
+    records = records_of(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]))
+    fitted = {"temperature": 1.234, "test": {"ece_before": 0.125}}
+    section = calibration_section(records, 0.05, fitted)
+    assert "A temperature of 1.23" in section
+    assert "without it the error would be 12.5" in section
+    untested = calibration_section(records, 0.05, {"temperature": 1.234, "test": None})
+    assert "temperature" not in untested

@@ -11,7 +11,10 @@ CLIP = Path("clip.wav")
 
 
 def predict(outputs: Outputs, numbers: list[float]) -> Prediction:
-    return describe_clip(outputs, torch.tensor(numbers), 1.0, torch.zeros(1))
+    """What a model says whose probabilities, or values, are `numbers`."""
+    exact = torch.tensor(numbers, dtype=torch.float64)
+    logits = exact.log() if isinstance(outputs, LabelOutputs) else exact
+    return describe_clip(outputs, logits, 1.0, torch.zeros(1))
 
 
 def test_one_column_of_labels() -> None:

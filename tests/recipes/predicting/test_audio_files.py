@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files, folders, patterns and lists: what each finds, and what finds nothing."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from voxadapt.recipes.predicting.audio_files import find_files
+from voxadapt.recipes.running.command_line import UsageError
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The present folder, with audio (by its name) at two depths, and a text."""
+    for name in ("b.wav", "a.flac", "deep/C.WAV", "deep/er/d.mp3", "notes.txt", "raw"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def names(*given: str, listed: bytes = b"") -> list[str]:
+    return [str(path) for path in find_files(given, io.BytesIO(listed))]
+
+
+@pytest.mark.usefixtures("folder")
+def test_files_are_taken_as_they_are_and_folders_by_their_endings() -> None:
+    assert names("notes.txt", "b.wav") == ["notes.txt", "b.wav"]
+    assert names(".") == ["a.flac", "b.wav", "deep/C.WAV", "deep/er/d.mp3"]
+    assert names("deep", "b.wav") == ["deep/C.WAV", "deep/er/d.mp3", "b.wav"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_patterns_find_what_a_shell_would() -> None:
+    assert names("*.wav") == ["b.wav"]
+    assert names("**/*.[mM]*") == ["deep/er/d.mp3"]
+    assert names("**/*") == ["a.flac", "b.wav", "deep/C.WAV", "deep/er/d.mp3"]
+    assert names("*.txt") == ["notes.txt"]  # its ending was asked for
+    assert names("?.*") == ["a.flac", "b.wav"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_each_file_is_done_once() -> None:
+    assert names("b.wav", ".", "*.wav") == ["b.wav", "a.flac", "deep/C.WAV", "deep/er/d.mp3"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_name_with_brackets_is_a_file_first(folder: Path) -> None:
+    (folder / "[x].wav").touch()
+    assert names("[x].wav") == ["[x].wav"]
+
+
+@pytest.mark.parametrize(
+    "listed", [b"b.wav\nmissing.wav\n", b"b.wav\r\n\r\nmissing.wav", b"b.wav\0missing.wav\0"]
+)
+@pytest.mark.usefixtures("folder")
+def test_a_list_may_be_older_than_the_files(listed: bytes) -> None:
+    assert names("-", listed=listed) == ["b.wav", "missing.wav"]
+    assert names("a.flac", "-", listed=listed) == ["a.flac", "b.wav", "missing.wav"]
+
+
+def test_a_list_may_hold_any_name() -> None:
+    assert names("-", listed=b"two words\n.wav\0\xff.wav\0") == ["two words\n.wav", "\udcff.wav"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_finds_nothing_is_said(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    for given, message in (
+        ("nowhere.wav", "nowhere.wav: there is no such file or folder"),
+        ("empty", "empty: this folder holds no audio file"),
+        ("*.ogg", r"\*\.ogg: no audio file matches this pattern$"),
+        ("r*", r"r\*: no audio file matches this pattern \(\."),
+        ("-", "standard input holds no path"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            names(given, listed=b"\n")
