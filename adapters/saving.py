@@ -3,13 +3,14 @@
 
 import json
 import os
-import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
+
+from .digests import CONFIG, DIGESTS, config_digest, digest, find_change
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -25,10 +26,22 @@ class AdapterFolderError(ValueError):
 
 @dataclass(frozen=True)
 class SavedTensors:
-    """Tensors of a saved model, by name, and where they came from."""
+    """Tensors of a saved model, by name, and where they came from.
+
+    Attributes:
+        tensors: The tensors.
+        source: The folder.
+        change: Which file of it is not what was saved, as an error message; empty if none.
+    """
 
     tensors: dict[str, Tensor]
     source: str
+    change: str = ""
+
+    @property
+    def config_file(self) -> str:
+        """The config that stands beside them."""
+        return str(Path(self.source) / CONFIG_FILE)
 
     def into(self, module: nn.Module, elsewhere: Collection[str] = ()) -> None:
         """Copy the tensors into ``module``, which must have exactly these names and shapes.
@@ -38,7 +51,8 @@ class SavedTensors:
             elsewhere: Names of its tensors that come from elsewhere and must not be here.
 
         Raises:
-            AdapterFolderError: A tensor is missing, left over or of another shape.
+            AdapterFolderError: A tensor is missing, left over or of another shape; or a file of the
+                folder is not what was saved.
         """
         own = module.state_dict()
         expected = {n: tuple(value.shape) for n, value in own.items() if n not in elsewhere}
@@ -53,9 +67,13 @@ class SavedTensors:
             ]
             more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
             raise AdapterFolderError(
-                f"{self.source}: its tensors do not fit its {CONFIG_FILE}: "
-                f"{'; '.join(faults[:5])}{more}. Save the model again, or fetch it again."
+                f"{Path(self.source) / WEIGHTS_FILE}: its tensors do not fit its {CONFIG_FILE}: "
+                f"{'; '.join(faults[:5])}{more}. "
+                f"{self.change or 'Save the model again, or fetch it again.'}"
             )
+        # Last, because a message that names what does not fit says more.
+        if self.change:
+            raise AdapterFolderError(self.change)
         # Not strict for those from elsewhere only: all others have just been compared.
         module.load_state_dict(self.tensors, strict=not elsewhere)
 
@@ -64,6 +82,9 @@ def save_folder(
     folder: str | os.PathLike[str], tensors: dict[str, Tensor], config: dict[str, Any]
 ) -> None:
     """Write tensors and config; each file is written aside and renamed, so none is ever torn.
+
+    The config gets digests of the weights and of its own fields but ``extras``, by which
+    `load_folder` sees what was changed later.
 
     Args:
         folder: Where; made if it is not there.
@@ -75,13 +96,36 @@ def save_folder(
     """
     from safetensors.torch import save
 
-    text = json.dumps({"format_version": FORMAT_VERSION, **config}, indent=2, ensure_ascii=False)
+    config = {"format_version": FORMAT_VERSION, **config}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Not by safetensors' save_file, which makes a file that only its owner can read.
+    weights = save(contiguous, metadata={"format": "pt"})
+    config[DIGESTS] = {CONFIG: config_digest(config), WEIGHTS_FILE: digest(weights)}
+    text = _config_text(config)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # Not by safetensors' save_file, which makes a file that only its owner can read.
-    write_aside(folder / WEIGHTS_FILE, save(contiguous, metadata={"format": "pt"}))
-    write_aside(folder / CONFIG_FILE, f"{text}\n".encode())
+    write_aside(folder / WEIGHTS_FILE, weights)
+    write_aside(folder / CONFIG_FILE, text)
+
+
+def add_file(folder: Path, name: str, content: bytes) -> None:
+    """Write a further file into a folder that `save_folder` wrote, of which it is part then."""
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    config[DIGESTS][name] = digest(content)
+    write_aside(folder / name, content)
+    write_aside(folder / CONFIG_FILE, _config_text(config))
+
+
+def update_extras(folder: Path, extras: Mapping[str, Any]) -> dict[str, Any]:
+    """Put more into the ``extras`` of a folder that `save_folder` wrote, and return its config."""
+    config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    config["extras"] = {**config.get("extras", {}), **extras}
+    write_aside(folder / CONFIG_FILE, _config_text(config))
+    return config
+
+
+def _config_text(config: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(config, indent=2, ensure_ascii=False)}\n".encode()
 
 
 def write_aside(path: Path, content: bytes) -> None:
@@ -136,7 +180,8 @@ def load_folder(
             f"{config_path}: 'format_version' is {config.get('format_version')!r}, this version "
             f"reads {FORMAT_VERSION}. Upgrade voxadapt, or save the model with this version."
         )
-    return config, SavedTensors(read_tensors(folder / WEIGHTS_FILE), str(folder))
+    tensors = read_tensors(folder / WEIGHTS_FILE)
+    return config, SavedTensors(tensors, str(folder), find_change(folder, config))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -185,19 +230,6 @@ def find_folder(
             f"({type(error).__name__}: {reason}). Check the spelling; "
             "without a network, point at a local folder."
         ) from error
-
-
-def push_folder(
-    save: Callable[[str], None], repo_id: str, *, private: bool, token: str | None
-) -> str:
-    """Save into a temporary folder, upload that to the hub, return the commit's address."""
-    from huggingface_hub import HfApi
-
-    api = HfApi(token=token)
-    api.create_repo(repo_id, private=private, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        save(folder)
-        return str(api.upload_folder(repo_id=repo_id, folder_path=folder).commit_url)
 
 
 def build_config(

@@ -13,8 +13,9 @@ from .attention import attention
 from .checks import check_frames, check_span_mask
 from .dense import dense
 from .dropout import dropout
-from .saving import Extras, build_config, load_folder, push_folder, save_folder
+from .saving import Extras, build_config, load_folder, save_folder
 from .standardize import FeatureStandardizer
+from .uploading import push_folder
 
 
 @dataclass(frozen=True)
@@ -182,16 +183,35 @@ class WAPTransformer(nn.Module):
                 tensors are not exactly this model's.
         """
         config, tensors = load_folder(name_or_path, cls.__name__, revision=revision, token=token)
-        model = cls(build_config(WAPTransformerConfig, config.get("config"), tensors.source))
+        model = cls(build_config(WAPTransformerConfig, config.get("config"), tensors.config_file))
         model.extras = config.get("extras", {})
         tensors.into(model)
         if dropout is not None:
             model.set_dropout(dropout)
         return model.eval()
 
-    def push_to_hub(self, repo_id: str, *, private: bool = True, token: str | None = None) -> str:
-        """Upload the adapter to the Hugging Face hub and return the address of the commit."""
-        return push_folder(self.save_pretrained, repo_id, private=private, token=token)
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload the adapter to the Hugging Face hub and return the address of the commit.
+
+        For the arguments, and for what it raises, see `voxadapt.adapters.uploading.push_folder`.
+        ``voxadapt push`` uploads a pretraining's adapter with its codebook and its model card.
+        """
+        return push_folder(
+            self.save_pretrained,
+            repo_id,
+            private=private,
+            token=token,
+            revision=revision,
+            commit_message=commit_message,
+        )
 
 
 class ConvolutionalPosition(nn.Module):

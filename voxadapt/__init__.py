@@ -10,17 +10,21 @@ A frozen encoder, a small pretrained adapter, attentive pooling, and a linear la
 
 from typing import TYPE_CHECKING, Any
 
+from .transformers_hook import install as _register_with_transformers
+
 if TYPE_CHECKING:
     from .classifier import SpeechClassifier
     from .frame_classifier import FrameClassifier
     from .prediction import Prediction
+    from .timeline import Timeline
 
-__all__ = ["FrameClassifier", "Prediction", "SpeechClassifier", "__version__"]
+__all__ = ["FrameClassifier", "Prediction", "SpeechClassifier", "Timeline", "__version__"]
 
 _HOMES = {
     "FrameClassifier": "frame_classifier",
     "Prediction": "prediction",
     "SpeechClassifier": "classifier",
+    "Timeline": "timeline",
 }
 
 
@@ -39,3 +43,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+_register_with_transformers()

@@ -5,6 +5,8 @@ import dataclasses
 from pathlib import Path
 
 from voxadapt.adapters import WAPTransformer
+from voxadapt.adapters.saving import add_file
+from voxadapt.model_card import front_matter, hub_id
 from voxadapt.recipes.corpora.written_aside import write_folder_aside
 from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.pretraining.state import PretrainingRun
@@ -61,25 +63,23 @@ def _write_files(folder: Path, run: PretrainingRun, adapter: WAPTransformer) -> 
             {"centroids": codebook.centroids.cpu().contiguous()},
             metadata={"frames": "teacher" if from_teacher else "input"},
         )
-        (folder / "codebook.safetensors").write_bytes(content)
+        add_file(folder, "codebook.safetensors", content)
     (folder / "README.md").write_text(model_card(adapter, options), encoding="utf-8")
 
 
 def model_card(adapter: WAPTransformer, options: PretrainOptions) -> str:
     """Model card of the adapter, in the hub's Markdown."""
     extras, size = adapter.extras, adapter.config
-    return f"""---
-library_name: voxadapt
-license: {options.licence}
-tags: [speech, adapter]
----
-# WAP-Transformer adapter for {options.backbone}
+    # Of a folder its name only: where it lay says nothing on another machine.
+    encoder = hub_id(extras["backbone"]) or Path(options.backbone).name
+    return f"""{front_matter(options.licence, hub_id(extras["backbone"]), ["speech", "adapter"])}
+# WAP-Transformer adapter for {encoder}
 
 Pretrained without labels on {extras["hours"]} h of speech ({extras["clips"]} clips,
 {extras["steps"]} steps, seed {options.seed}); corpora, each standardised on its own:
 {extras["corpora"]}.
 
-- frames: `{options.backbone}`, layer {options.layer}, {extras["frame_rate"]:g} a second
+- frames: `{encoder}`, layer {options.layer}, {extras["frame_rate"]:g} a second
 - size: {size.layers} layers, {size.width} wide
 - licence: {options.licence}
 

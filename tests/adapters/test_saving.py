@@ -11,7 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from voxadapt.adapters import AdapterFolderError, WAPTransformer, WAPTransformerConfig
-from voxadapt.adapters.saving import build_config, load_folder, save_folder
+from voxadapt.adapters.saving import (
+    add_file,
+    build_config,
+    load_folder,
+    save_folder,
+    update_extras,
+)
 
 
 @pytest.fixture
@@ -183,32 +189,40 @@ def test_hub_id_is_downloaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == [("somebody/adapter", {"revision": "v1", "token": "secret"})]
 
 
-def test_push_to_hub(make_adapter: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Any] = []
+def test_values_that_were_changed(folder: Path) -> None:
+    change_tensors(folder, lambda tensors: tensors["layer_weights"].add_(1))
+    expect_refusal(folder, r"model\.safetensors: was changed after it was saved")
 
-    class Api:
-        def __init__(self, token: str | None) -> None:
-            calls.append(token)
 
-        def create_repo(self, repo_id: str, **options: Any) -> None:
-            calls.append((repo_id, options))
+def test_a_config_that_was_changed_and_still_fits(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())["config"]
+    change_config(folder, config={**config, "dropout": 0.5})
+    expect_refusal(folder, r"config\.json: was changed after it was saved: .*take 'sha256' out")
+    described = json.loads((folder / "config.json").read_text())
+    del described["sha256"]
+    (folder / "config.json").write_text(json.dumps(described))
+    assert WAPTransformer.from_pretrained(folder).config.dropout == 0.5
 
-        def upload_folder(self, repo_id: str, folder_path: str) -> Any:
-            calls.append((repo_id, sorted(os.listdir(folder_path))))
 
-            class Commit:
-                commit_url = "https://hub/commit"
+def test_digests_that_are_none(folder: Path) -> None:
+    change_config(folder, sha256="0")
+    expect_refusal(folder, r"config\.json: 'sha256' is '0'")
 
-            return Commit()
 
-    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
-    url = make_adapter().push_to_hub("somebody/adapter", token="secret")
-    assert url == "https://hub/commit"
-    assert calls == [
-        "secret",
-        ("somebody/adapter", {"private": True, "exist_ok": True}),
-        ("somebody/adapter", ["config.json", "model.safetensors"]),
-    ]
+def test_notes_may_be_added(folder: Path) -> None:
+    assert update_extras(folder, {"note": [1.5]})["extras"] == {"note": [1.5]}
+    update_extras(folder, {"more": "é"})
+    assert WAPTransformer.from_pretrained(folder).extras == {"note": [1.5], "more": "é"}
+
+
+def test_a_further_file_belongs_to_the_model(folder: Path) -> None:
+    add_file(folder, "codebook.safetensors", b"centroids")
+    WAPTransformer.from_pretrained(folder)
+    path = folder / "codebook.safetensors"
+    path.write_bytes(b"Centroids")
+    expect_refusal(folder, r"codebook\.safetensors: was changed after it was saved")
+    path.unlink()
+    expect_refusal(folder, r"codebook\.safetensors: not there, but config\.json tells of it")
 
 
 def test_saving_again_replaces(folder: Path, make_adapter: Callable, make_batch: Callable) -> None:
@@ -245,5 +259,6 @@ def test_any_layout_of_tensors_can_be_saved(tmp_path: Path) -> None:
     tensor = torch.arange(6.0).reshape(2, 3)
     save_folder(tmp_path, {"t": tensor.T.requires_grad_()}, {"class": "Thing", "more": [1]})
     config, tensors = load_folder(tmp_path, "Thing")
+    assert config.pop("sha256").keys() == {"config.json", "model.safetensors"}
     assert config == {"format_version": 1, "class": "Thing", "more": [1]}
     assert torch.equal(tensors.tensors["t"], tensor.T)

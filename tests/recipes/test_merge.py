@@ -21,7 +21,8 @@ def test_the_merged_model_predicts_the_same_where_peft_is_missing(
     ran = run_cli("merge", lora_run, "--out=merged")
     assert ran.code == 0, ran.err
     assert "merged model merged" in ran.err
-    assert {path.name for path in Path("merged").iterdir()} == {"config.json", "model.safetensors"}
+    names = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
+    assert {path.name for path in Path("merged").iterdir()} == names
     monkeypatch.setitem(sys.modules, "peft", None)  # an import of it would fail
     with pytest.raises(ImportError):
         SpeechClassifier.from_pretrained(lora_run)

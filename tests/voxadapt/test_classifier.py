@@ -24,6 +24,7 @@ from voxadapt.backbones import (
     read_audio,
 )
 from voxadapt.frame_classifier import FrameClassifier
+from voxadapt.outputs import LabelOutputs
 from voxadapt.pooling import build_pooler
 
 
@@ -90,6 +91,116 @@ def test_a_list_keeps_its_order_and_the_batch_changes_nothing(
     assert model.predict([]) == []
     (only,) = model.predict((clips[0],))
     assert close(only, predictions[1])
+
+
+def test_a_list_may_mix_all_forms_and_a_pair_is_one_clip(
+    model: SpeechClassifier, clips: list[Path]
+) -> None:
+    expected = model.predict(clips[0])
+    samples, rate = soundfile.read(clips[0], dtype="float32")
+    assert close(model.predict((samples, rate)), expected)
+    with clips[0].open("rb") as stream:
+        found = model.predict([clips[0], (samples, rate), stream, clips[0].read_bytes()])
+    assert len(found) == 4
+    for prediction in found:
+        assert close(prediction, expected, 1e-5)
+    assert len(model.predict([samples, samples[:4_000]], rate)) == 2
+
+
+def test_a_bad_clip_in_a_list_stops_it_or_stands_in_its_place(
+    model: SpeechClassifier, clips: list[Path]
+) -> None:
+    sources: list[Any] = [clips[0], "nowhere.wav", clips[1], b"no audio"]
+    with pytest.raises(AudioError, match=r"nowhere\.wav does not exist"):
+        model.predict(sources)
+    found = model.predict(sources, on_error="return")
+    assert close(found[0], model.predict(clips[0]), 1e-5)
+    assert close(found[2], model.predict(clips[1]), 1e-5)
+    assert isinstance(found[1], AudioError)
+    assert (found[1].path, found[1].reason) == ("nowhere.wav", "missing")
+    assert isinstance(found[3], AudioError)
+    assert "item 4 of the list cannot be decoded" in str(found[3])
+    bad = model.predict(["nowhere.wav"], on_error="return")
+    assert [error.reason for error in bad] == ["missing"]
+    with pytest.raises(AudioError):  # one clip has no place in a list
+        model.predict("nowhere.wav", on_error="return")
+    with pytest.raises(ValueError, match="sample_rate: missing"):  # wrong use is no bad clip
+        model.predict([np.zeros(16_000)], on_error="return")
+
+
+def test_options_that_cannot_be_are_refused_before_anything_is_read(
+    model: SpeechClassifier,
+) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"on_error": "skip"}, "on_error: found 'skip', allowed: 'raise', 'return'"),
+        ({"batch_seconds": 0}, "batch_seconds: found 0, must be above 0"),
+        ({"allowed_labels": ["hun"]}, "found label 'hun', .* Did you mean 'hum'"),
+    ]
+    for options, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            model.predict(["nowhere.wav"], **options)
+        with pytest.raises(ValueError, match=message):
+            model.predict_each(iter(["nowhere.wav"]), **options)
+
+
+def test_of_allowed_labels_the_scores_are_renormalised(
+    model: SpeechClassifier, clips: list[Path]
+) -> None:
+    free = model.predict(clips)
+    bound = model.predict(clips, allowed_labels=["tone", "noise"])
+    for before, after in zip(free, bound, strict=True):
+        kept = {label: before.probabilities[label] for label in ("noise", "tone")}
+        expected = {label: share / sum(kept.values()) for label, share in kept.items()}
+        assert after.probabilities == pytest.approx(expected, abs=1e-6)
+        assert list(after.probabilities) == ["noise", "tone"]
+        assert after.label == max(kept, key=lambda label: kept[label])
+        assert torch.equal(after.logits, before.logits)
+
+
+def test_frame_weights_say_when_and_are_those_of_the_pooler(
+    model: SpeechClassifier, clips: list[Path]
+) -> None:
+    assert model.predict(clips[0]).frame_weights is None
+    found = model.predict(clips, frame_weights=True)
+    lengths = set()
+    for clip, prediction in zip(clips, found, strict=True):
+        weights, times = prediction.frame_weights.weights, prediction.frame_weights.times
+        assert weights.shape == (1, len(times))
+        assert weights.sum().item() == pytest.approx(1, abs=1e-5)
+        assert (weights > 0).all()  # no frame of the padding
+        frames, mask = model.backbone(*pad_waveforms([read_audio(clip)]))
+        alone = model.frame_classifier.with_weights(frames, mask)[2][0]
+        torch.testing.assert_close(weights, alone, rtol=0, atol=1e-5)
+        assert 0 < times[0] < times[-1] < prediction.seconds
+        assert prediction.seconds - times[-1] < 3 / model.backbone.spec.frame_rate
+        lengths.add(len(times))
+    assert len(lengths) == 3
+
+
+def test_the_temperature_is_saved_and_changes_probabilities_alone(
+    finetuned: Path, clips: list[Path], tmp_path: Path
+) -> None:
+    fitted = SpeechClassifier.from_pretrained(finetuned)
+    plain = SpeechClassifier(fitted.backbone, fitted.frame_classifier, fitted.labels).eval()
+    hot = LabelOutputs({"label": fitted.labels}, {"label": 2.5})
+    SpeechClassifier(fitted.backbone, fitted.frame_classifier, hot).save_pretrained(tmp_path)
+    loaded = SpeechClassifier.from_pretrained(tmp_path)
+    assert loaded.outputs == hot
+    for before, after in zip(plain.predict(clips), loaded.predict(clips), strict=True):
+        assert after.label == before.label
+        assert torch.equal(after.logits, before.logits)
+        assert torch.equal(after.embedding, before.embedding)
+        shares = (before.logits.double() / 2.5).softmax(dim=-1).tolist()
+        assert list(after.probabilities.values()) == pytest.approx(shares)
+        assert after.confidence < before.confidence
+        torch.testing.assert_close(loaded.calibrated(after.logits), after.logits / 2.5)
+        assert torch.equal(plain.calibrated(after.logits), after.logits)
+
+
+def test_the_device_is_where_the_model_is(finetuned: Path, clips: list[Path]) -> None:
+    model = SpeechClassifier.from_pretrained(finetuned, device="cpu")
+    assert model.device == torch.device("cpu")
+    assert model.to("meta").device == torch.device("meta")
 
 
 @pytest.mark.parametrize("backbone", ["fbank", "hubert"])
@@ -159,7 +270,11 @@ def test_saved_and_loaded_by_a_new_process_the_logits_are_identical(
 def test_what_is_saved_is_what_was_there(model: SpeechClassifier, tmp_path: Path) -> None:
     model.extras = {"note": "kept"}
     model.save_pretrained(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "model.safetensors"}
+    beside = {"README.md", "preprocessor_config.json"}
+    assert {path.name for path in tmp_path.iterdir()} - beside == {
+        "config.json",
+        "model.safetensors",
+    }
     loaded = SpeechClassifier.from_pretrained(tmp_path)
     assert loaded.labels == model.labels
     assert loaded.extras == {"note": "kept"}
@@ -237,6 +352,9 @@ def change(folder: Path, place: str, value: object) -> None:
         ("labels", GONE, "labels"),
         ("labels", ["a", "b"], "found 2 names for 3 classes"),
         ("labels", 3, "config.json"),
+        ("temperatures", {"label": 0}, "must be above 0"),
+        ("temperatures", {"label": "1"}, "config.json"),
+        ("temperatures", {"speaker": 1.0}, "found 'speaker', the columns are label"),
         ("frame_classifier", GONE, "frame_classifier"),
         ("frame_classifier", [], "config.json"),
         ("frame_classifier.classes", 4, "found 3 names for 4 classes"),
