@@ -94,8 +94,10 @@ class Page:
             if not address.startswith(("data:", "blob:")):
                 self.requests.append(address)
 
-    def open(self, path: Path, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
-        """Load a file in a window of this size (CSS pixels), in the light or the dark scheme."""
+    def open(
+        self, page: Path | str, *, width: int = 1200, height: int = 900, dark: bool = False
+    ) -> None:
+        """Load a file, or an address, in a window of this size (CSS pixels), light or dark."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -106,7 +108,8 @@ class Page:
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.call("Emulation.setEmulatedMedia", features=scheme)
         self._events.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        address = page if isinstance(page, str) else page.resolve().as_uri()
+        self.call("Page.navigate", url=address)
         while not any(event.get("method") == "Page.loadEventFired" for event in self._events):
             self._note(self._read())
 
@@ -136,8 +139,11 @@ class Page:
 
 
 @contextlib.contextmanager
-def browse() -> Iterator[Page]:
+def browse(*more: str) -> Iterator[Page]:
     """Start Chromium with one tab, and end it.
+
+    Args:
+        *more: Further flags for it.
 
     Raises:
         RuntimeError: There is none.
@@ -151,7 +157,7 @@ def browse() -> Iterator[Page]:
     shell = f'exec "$0" "$@" 3<&{to_read} 4>&{from_write}'
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     flags += ["--remote-debugging-pipe", "--hide-scrollbars", "--mute-audio", "--no-first-run"]
-    flags += ["--autoplay-policy=no-user-gesture-required"]
+    flags += ["--autoplay-policy=no-user-gesture-required", *more]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             ["bash", "-c", shell, program, *flags, f"--user-data-dir={profile}"],
