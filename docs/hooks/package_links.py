@@ -12,11 +12,10 @@ from typing import Any
 FOLDERS = ("voxadapt", "adapters", "backbones", "pooling", "recipes")
 
 
-def on_config(config: Any) -> Any:
-    """Lay the links before the pages are built."""
-    root = Path(config.config_file_path).parent
+def on_startup(**_: Any) -> None:
+    """Lay the links before mkdocstrings looks for the packages, which it does on configuration."""
+    root = Path(__file__).resolve().parents[2]
     lay_links(root, root / "build" / "api")
-    return config
 
 
 def lay_links(root: Path, out: Path) -> None:
