@@ -4,6 +4,7 @@
 from .attributes import Codebook, CodebookFit, fit_codebook
 from .bottleneck import BottleneckAdapter, BottleneckAdapterConfig
 from .ema import make_teacher, update_teacher
+from .frame_augment import FrameAugmentation, augment_frames
 from .masking import draw_feature_mask, draw_span_mask
 from .monitors import CollapseError, CollapseThresholds
 from .pretraining import AdapterPretrainer, ObjectivesConfig
@@ -21,9 +22,11 @@ __all__ = [
     "CollapseError",
     "CollapseThresholds",
     "FeatureStandardizer",
+    "FrameAugmentation",
     "ObjectivesConfig",
     "WAPTransformer",
     "WAPTransformerConfig",
+    "augment_frames",
     "draw_feature_mask",
     "draw_span_mask",
     "fit_codebook",

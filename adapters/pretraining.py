@@ -31,6 +31,7 @@ class ObjectivesConfig:
         utterance_distillation: Weight of self-distillation at utterance level.
         local_attributes: Weight of classifying the attribute of hidden frames.
         reconstruction: Weight of regressing the hidden frames themselves.
+        denoising: Weight of regressing the other frames as they were before they were augmented.
         prototypes: Prototypes of self-distillation.
         student_temperature: Temperature of the student's distribution.
         teacher_temperature: Temperature of the teacher's; lower is sharper.
@@ -46,6 +47,7 @@ class ObjectivesConfig:
     utterance_distillation: float = 0.002
     local_attributes: float = 0.005
     reconstruction: float = 1.0
+    denoising: float = 1.0
     prototypes: int = 128
     student_temperature: float = 0.1
     teacher_temperature: float = 0.05
@@ -78,6 +80,7 @@ class ObjectivesConfig:
             "utterance_distillation": self.utterance_distillation,
             "local_attributes": self.local_attributes,
             "reconstruction": self.reconstruction,
+            "denoising": self.denoising,
         }
 
 
@@ -210,7 +213,7 @@ class AdapterPretrainer(nn.Module):
             self.predictor.requires_grad_(False)
         if not objectives.local_attributes:
             self.attribute_classifier.requires_grad_(False)
-        if not objectives.reconstruction:
+        if not objectives.reconstruction and not objectives.denoising:
             self.reconstructor.requires_grad_(False)
         if not objectives.frame_distillation:
             self.student.frame_prototypes.requires_grad_(False)
@@ -275,11 +278,13 @@ class AdapterPretrainer(nn.Module):
             predictions = perceptron(self.predictor, hidden_frames)
             loss = mask_prediction_loss(predictions, teacher_frames[hidden])
             losses["mask_prediction"] = (loss * weights[hidden]).sum()
-        if self.objectives.reconstruction:
-            standardized = self.teacher.adapter.standardize(frames, padding_mask)
-            predictions = perceptron(self.reconstructor, hidden_frames)
-            loss = reconstruction_loss(predictions, standardized[real][hidden])
-            losses["reconstruction"] = (loss * weights[hidden]).sum()
+        if self.objectives.reconstruction or self.objectives.denoising:
+            clean = self.teacher.adapter.standardize(frames, padding_mask)[real]  # [N, D]
+            for name, rows in (("reconstruction", hidden), ("denoising", ~hidden)):
+                if getattr(self.objectives, name):
+                    predictions = perceptron(self.reconstructor, student_frames[rows])
+                    loss = reconstruction_loss(predictions, clean[rows])
+                    losses[name] = (loss * weights[rows]).sum()
         attribute_ids = teacher_frames.new_empty(0, dtype=torch.int64)
         if self.objectives.local_attributes:
             attribute_ids = self.attributes(frames, padding_mask, teacher_frames)

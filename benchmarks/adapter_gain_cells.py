@@ -62,6 +62,14 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no-utterance-distillation": ("--objectives.utterance_distillation=0",),
     "no-local-attributes": ("--objectives.local_attributes=0",),
     "no-reconstruction": ("--objectives.reconstruction=0",),
+    "no-denoising": ("--objectives.denoising=0",),
+    "no-frame-augmentation": (
+        "--frame_augment.level=0",
+        "--frame_augment.channel=0",
+        "--frame_augment.warp=0",
+        "--frame_augment.noise=0",
+        "--masking.feature_masks=0",
+    ),
     # The first fit clusters the input frames; without another one, attributes stay those of input.
     "input-attributes": ("--codebook.refit_at=[0.0]",),
     # The teacher is the student as it was one step before.

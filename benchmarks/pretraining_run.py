@@ -134,6 +134,8 @@ def step_flops(run: PretrainingRun, batch: list[int]) -> float:
         heads += 2 * hidden * width * 4 * width
     if objectives.reconstruction:
         heads += 2 * hidden * width * 2 * (width + config.input_size)
+    if objectives.denoising:
+        heads += 2 * (frames - hidden) * width * 2 * (width + config.input_size)
     attributes = 0.0
     if objectives.local_attributes:
         heads += 2 * hidden * width * objectives.attributes

@@ -36,7 +36,12 @@ from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun, P
 from voxadapt.recipes.pretraining.step import train_step
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.frame_batches import read_ahead
-from voxadapt.recipes.running.prepare import build_backbone, hours, read_clips
+from voxadapt.recipes.running.prepare import (
+    build_backbone,
+    frequency_bands,
+    hours,
+    read_clips,
+)
 from voxadapt.recipes.running.prepare_online import prepare_frames
 from voxadapt.recipes.running.process_group import finish_log, join_processes, start_log
 from voxadapt.recipes.running.run_folder import check_out, claim_out
@@ -102,6 +107,12 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
         accelerator.num_processes,
         accelerator.device,
     )
+    if options.frame_augment.is_on and frequency_bands(backbone) is None:
+        logger.info(
+            "--frame_augment: features of %s are no frequency bands, so the student's frames get "
+            "noise alone, without level, channel and warp",
+            options.backbone,
+        )
     start_log(accelerator, out)
     try:
         finished = train(run)

@@ -18,6 +18,8 @@ _OBJECTIVES = {
     "It falls, and may rise for a while as the teacher learns to tell more frames apart.",
     "reconstruction": "How far the student’s guess of a hidden input frame, standardised, is from "
     "that frame. It needs no teacher, so it can fall while teacher and targets collapse.",
+    "denoising": "The same at the frames that the student does see, after their augmentation. "
+    "Without augmentation it is copying, and falls to nothing.",
     "frame_distillation": "Cross-entropy between the teacher’s and the student’s distribution over "
     "prototypes. It cannot fall below the entropy of the targets, drawn further down.",
     "utterance_distillation": "The same for whole clips; a step has few of them, so it is noisy.",

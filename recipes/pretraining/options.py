@@ -4,7 +4,12 @@
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Literal
 
-from voxadapt.adapters import CollapseThresholds, ObjectivesConfig, WAPTransformerConfig
+from voxadapt.adapters import (
+    CollapseThresholds,
+    FrameAugmentation,
+    ObjectivesConfig,
+    WAPTransformerConfig,
+)
 from voxadapt.recipes.corpora.waveform_augment import WaveformAugmentation
 from voxadapt.recipes.running.options import ONLINE, PRETRAIN_OUT, CorpusOptions, require
 
@@ -48,8 +53,8 @@ class MaskingOptions:
 
     ratio: float = 0.65
     span_length: int = 16
-    feature_masks: int = 0
-    feature_share: float = 0.15
+    feature_masks: int = 1
+    feature_share: float = 0.35
 
     def __post_init__(self) -> None:
         require(0.0 < self.ratio < 1.0, "ratio", self.ratio, "above 0 and below 1")
@@ -164,6 +169,7 @@ class PretrainOptions(CorpusOptions):
     codebook: CodebookOptions = field(default_factory=CodebookOptions)
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     collapse: CollapseThresholds = field(default_factory=CollapseThresholds)
+    frame_augment: FrameAugmentation = field(default_factory=FrameAugmentation)
     augment: WaveformAugmentation = field(default_factory=WaveformAugmentation)
 
     def __post_init__(self) -> None:

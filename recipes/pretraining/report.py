@@ -28,7 +28,7 @@ from voxadapt.recipes.pretraining.step import COLLAPSE_AFTER, COLLAPSE_AFTER_STE
 from voxadapt.recipes.reporting.page import build_page, percent, text
 from voxadapt.recipes.reporting.tables import settings_list
 from voxadapt.recipes.running.command_line import UsageError
-from voxadapt.recipes.running.prepare import hours
+from voxadapt.recipes.running.prepare import frequency_bands, hours
 from voxadapt.recipes.running.run_folder import flatten, versions, write_json
 
 logger = logging.getLogger(__name__)
@@ -119,6 +119,7 @@ def describe_run(
     adapter = run.pretrainer.student.adapter
     layer = "" if options.backbone == "fbank" else f", layer {options.layer}"
     weights = options.objectives.weights()
+    augmentation = options.frame_augment.for_bands(frequency_bands(run.backbone))
     facts = {
         "Audio": f"{hours(run.corpus.store, spec.frame_rate):.2f} h in "
         f"{len(run.corpus.clips):,} clips",
@@ -132,6 +133,10 @@ def describe_run(
         ),
         "Hidden from the student": f"{percent(options.masking.ratio)} of the frames, in spans of "
         f"{options.masking.span_length}",
+        "Changed for the student": ", ".join(
+            f"{name} {size:g}" for name, size in dataclasses.asdict(augmentation).items() if size
+        )
+        or "nothing",
         "A step": f"{options.batch_seconds:g} s of audio, {run.accelerator.num_processes} "
         f"process(es) on {run.accelerator.device}, {options.precision}",
         "Seed": str(options.seed),

@@ -3,12 +3,18 @@
 
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from voxadapt.adapters import ObjectivesConfig, draw_feature_mask, draw_span_mask
+from voxadapt.adapters import (
+    ObjectivesConfig,
+    augment_frames,
+    draw_feature_mask,
+    draw_span_mask,
+)
 from voxadapt.adapters.attributes import perplexity
 from voxadapt.adapters.monitors import CollapseError, check_collapse, second_moments, spread
 from voxadapt.adapters.pretraining import PretrainingSums
@@ -16,7 +22,7 @@ from voxadapt.adapters.schedules import cosine, one_cycle
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun
 from voxadapt.recipes.running.frame_batches import FrameBatch, load_shares
-from voxadapt.recipes.running.prepare import feature_period
+from voxadapt.recipes.running.prepare import feature_period, frequency_bands
 from voxadapt.recipes.running.process_group import log_values
 
 # What each objective is a mean over.
@@ -24,6 +30,7 @@ COUNTED_OVER = {
     "mask_prediction": "hidden",
     "local_attributes": "hidden",
     "reconstruction": "hidden",
+    "denoising": "visible",
     "frame_distillation": "real",
     "utterance_distillation": "clips",
 }
@@ -67,7 +74,7 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
         device=accelerator.device,
         epoch=progress.epoch,
     )
-    parts = [run.on_common_scale(part) for part in parts]
+    parts = [augment_student(run, run.on_common_scale(part)) for part in parts]
     span_masks = [draw_masks(run, part) for part in parts]
     counts = count_globally(parts, span_masks, accelerator)
 
@@ -119,6 +126,31 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
     return losses["loss"]
 
 
+def augment_student(run: PretrainingRun, batch: FrameBatch) -> FrameBatch:
+    """Change what the student sees, drawn for each clip from (seed, epoch, clip id)."""
+    options = run.options
+    bands = frequency_bands(run.backbone)
+    settings = options.frame_augment.for_bands(bands)
+    if not settings.is_on:
+        return batch
+    standardize = run.pretrainer.student.adapter.standardize
+    clean = batch.frames if batch.student_frames is None else batch.student_frames
+    standardized = standardize(clean, batch.padding_mask)
+    changed = torch.zeros_like(standardized)
+    lengths = (~batch.padding_mask).sum(dim=1).tolist()
+    for row, (index, length) in enumerate(zip(batch.indices, lengths, strict=True)):
+        clip_id = run.corpus.clips[index].id
+        seed = stable_seed(options.seed, "frames", run.progress.epoch, clip_id)
+        changed[row, :length] = augment_frames(
+            standardized[row, :length],
+            settings,
+            generator=torch.Generator().manual_seed(seed),
+            bands=bands,
+        )
+    changed = torch.addcmul(standardize.mean, changed, standardize.std)
+    return replace(batch, student_frames=changed.masked_fill(batch.padding_mask.unsqueeze(-1), 0.0))
+
+
 def draw_masks(run: PretrainingRun, batch: FrameBatch) -> Tensor:
     """Hidden frames ``[B, T]`` of a batch, drawn for each clip from (seed, epoch, clip id)."""
     options = run.options
@@ -160,14 +192,18 @@ def draw_feature_masks(run: PretrainingRun, batch: FrameBatch) -> Tensor | None:
 def count_globally(
     parts: list[FrameBatch], span_masks: list[Tensor], accelerator: Accelerator
 ) -> dict[str, Tensor]:
-    """Real frames, hidden frames and clips of the global batch, fillers left out; at least 1."""
+    """Real, hidden and visible frames, and clips, of the global batch, without fillers.
+
+    Each is at least 1, to be divided by.
+    """
     counts = torch.zeros(3, device=accelerator.device)
     for part, span_mask in zip(parts, span_masks, strict=True):
         real = (~part.padding_mask).sum(dim=1)
         for row, values in enumerate((real, span_mask.sum(dim=1), torch.ones_like(real))):
             counts[row] += (values * part.clip_weights).sum()
-    real, hidden, clips = accelerator.reduce(counts).clamp(min=1.0).unbind()
-    return {"real": real, "hidden": hidden, "clips": clips}
+    real, hidden, clips = accelerator.reduce(counts).unbind()
+    found = {"real": real, "hidden": hidden, "visible": real - hidden, "clips": clips}
+    return {name: count.clamp(min=1.0) for name, count in found.items()}
 
 
 def weighted_loss(

@@ -200,6 +200,11 @@ def feature_period(backbone: Backbone) -> int:
     return backbone.spec.feature_size
 
 
+def frequency_bands(backbone: Backbone) -> int | None:
+    """Frequency bands that a frame holds side by side, or None where its features are none."""
+    return feature_period(backbone) if isinstance(backbone, FilterbankBackbone) else None
+
+
 def hours(store: FeatureStore | OnlineFrames, frame_rate: float) -> float:
     """Hours of audio behind the frames."""
     return float(store.lengths.sum()) / frame_rate / 3600.0

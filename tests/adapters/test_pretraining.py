@@ -18,15 +18,17 @@ NAMES = [
     "utterance_distillation",
     "local_attributes",
     "reconstruction",
+    "denoising",
 ]
 VECTORS = ["frame_logits", "utterance_logits", "frame_targets", "utterance_targets"]
-# Which part of the module serves which objective alone.
+# Which part of the module serves which objective.
 HEADS = {
     "mask_prediction": "predictor",
     "frame_distillation": "student.frame_prototypes",
     "utterance_distillation": "student.utterance_prototypes",
     "local_attributes": "attribute_classifier",
     "reconstruction": "reconstructor",
+    "denoising": "reconstructor",
 }
 
 
@@ -120,6 +122,10 @@ def sums_by_hand(pretrainer: AdapterPretrainer, batch: tuple[torch.Tensor, ...])
                 sums["reconstruction"] += smooth_l1(rebuilt - hidden_frame)
                 logits = numpy(pretrainer.attribute_classifier, seen[frame])
                 sums["local_attributes"] -= np.log(softmax(logits)[ids[-1]])
+            else:
+                rebuilt = numpy(pretrainer.reconstructor, seen[frame])
+                frame_itself = standardized[frame].double().numpy()
+                sums["denoising"] += smooth_l1(rebuilt - frame_itself)
             logits = numpy(teacher.frame_prototypes, whole[frame])
             vectors["frame_logits"] += logits
             targets = softmax((logits - frame_center) / OBJECTIVES.teacher_temperature)
@@ -282,10 +288,10 @@ def test_an_objective_alone(make_pretrainer: Callable, batch: tuple, name: str) 
     assert trained == {
         key for key, value in pretrainer.named_parameters() if value.grad is not None
     }
-    for other, head in HEADS.items():
+    for head in set(HEADS.values()):
         parts = {key for key, _ in pretrainer.named_parameters() if key.startswith(f"{head}.")}
         assert parts
-        assert parts & trained == (parts if other == name else set())
+        assert parts & trained == (parts if head == HEADS[name] else set())
     assert {key for key, _ in pretrainer.named_parameters() if "student.adapter." in key} < trained
 
 
@@ -424,8 +430,9 @@ def test_weights_are_those_of_the_config() -> None:
         utterance_distillation=3.0,
         local_attributes=0.0,
         reconstruction=4.0,
+        denoising=5.0,
     )
-    assert objectives.weights() == dict(zip(NAMES, [1.0, 2.0, 3.0, 0.0, 4.0], strict=True))
+    assert objectives.weights() == dict(zip(NAMES, [1.0, 2.0, 3.0, 0.0, 4.0, 5.0], strict=True))
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def make_options() -> PretrainOptions:
         objectives=ObjectivesConfig(
             mask_prediction=2.0,
             reconstruction=0.0,
+            denoising=0.0,
             frame_distillation=0.25,
             utterance_distillation=0.25,
             local_attributes=0.5,

@@ -3,6 +3,7 @@
 
 import copy
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from voxadapt.adapters import CollapseError
+from voxadapt.adapters import CollapseError, FrameAugmentation
 from voxadapt.adapters.attributes import perplexity
 from voxadapt.adapters.schedules import cosine, one_cycle
 from voxadapt.recipes.pretraining import step as pretraining_step
 from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun
 from voxadapt.recipes.pretraining.step import (
     COUNTED_OVER,
+    augment_student,
     count_globally,
     draw_feature_masks,
     draw_masks,
@@ -28,6 +30,7 @@ from voxadapt.recipes.running.frame_batches import load_batch, load_shares
 Make = Callable[..., PretrainingRun]
 CPU = torch.device("cpu")
 CLIPS = [0, 1, 2, 3, 4]
+OFF = FrameAugmentation(noise=0.0)  # the toy frames are no bands
 
 
 @pytest.fixture
@@ -82,7 +85,8 @@ def test_hidden_features_depend_on_seed_epoch_and_clip_not_on_the_batch(make_run
 
 def test_hidden_features_are_hidden_from_the_student_alone(make_run: Make) -> None:
     seen = {}
-    run = make_run(**{"masking.feature_masks": 3, "masking.feature_share": 1.0})
+    options = {"masking.feature_masks": 3, "masking.feature_share": 1.0}
+    run = make_run(frame_augment=OFF, **options)
     for name in ("student", "teacher"):
         adapter = getattr(run.pretrainer, name).adapter
         adapter.register_forward_pre_hook(
@@ -94,6 +98,50 @@ def test_hidden_features_are_hidden_from_the_student_alone(make_run: Make) -> No
     assert seen["student"][changed].eq(0).all()  # the corpus mean of this adapter
 
 
+def test_augmentation_depends_on_seed_epoch_and_clip_not_on_the_batch(make_run: Make) -> None:
+    run = make_run()
+    part = load(run, CLIPS)
+    together = augment_student(run, part)
+    assert torch.equal(together.frames, part.frames)
+    for row, index in enumerate(CLIPS):
+        length = int(run.corpus.store.lengths[index])
+        alone = augment_student(run, load(run, [index])).student_frames
+        assert torch.equal(together.student_frames[row, :length], alone[0])
+        assert not together.student_frames[row, length:].any()
+        assert not torch.equal(alone[0], part.frames[row, :length])
+    run.progress.epoch = 1
+    assert not torch.equal(augment_student(run, part).student_frames, together.student_frames)
+    other = make_run(seed=1)
+    assert not torch.equal(augment_student(other, part).student_frames, together.student_frames)
+
+
+def test_augmentation_is_in_standard_deviations_around_the_mean(make_run: Make) -> None:
+    run = make_run(frame_augment=FrameAugmentation(noise=0.01))
+    standardize = run.pretrainer.student.adapter.standardize
+    standardize.set_statistics(
+        torch.full((6,), 7.0), torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 100.0])
+    )
+    part = load(run, CLIPS)
+    changed = (augment_student(run, part).student_frames - part.frames)[~part.padding_mask]
+    assert changed[:, :5].abs().max() < 0.05
+    assert 0.1 < changed[:, 5].abs().max() < 5
+
+
+def test_augmentation_comes_on_top_of_that_of_the_audio(make_run: Make) -> None:
+    run = make_run(frame_augment=FrameAugmentation(noise=0.001))
+    part = load(run, CLIPS)
+    louder = dataclasses.replace(part, student_frames=part.frames + 3)
+    changed = (augment_student(run, louder).student_frames - part.frames)[~part.padding_mask]
+    torch.testing.assert_close(changed, torch.full_like(changed, 3.0), atol=0.05, rtol=0)
+
+
+def test_without_augmentation_student_and_teacher_share_their_frames(make_run: Make) -> None:
+    """Frames of features that are no bands have no level, channel or warp to change."""
+    run = make_run(frame_augment=FrameAugmentation(noise=0.0))
+    part = load(run, CLIPS)
+    assert augment_student(run, part) is part
+
+
 def test_counts_leave_padding_and_fillers_out(make_run: Make) -> None:
     run = make_run()
     parts = [load(run, [0, 3]), load(run, [1], is_filler=True)]
@@ -101,6 +149,7 @@ def test_counts_leave_padding_and_fillers_out(make_run: Make) -> None:
     counts = count_globally(parts, masks, run.accelerator)
     assert counts["real"] == 14 + 5
     assert counts["hidden"] == masks[0].sum()
+    assert counts["visible"] == 14 + 5 - masks[0].sum()
     assert counts["clips"] == 2
     none = count_globally(parts[1:], masks[1:], run.accelerator)
     assert all(count == 1 for count in none.values())
@@ -109,7 +158,8 @@ def test_counts_leave_padding_and_fillers_out(make_run: Make) -> None:
 def test_the_loss_is_a_weighted_sum_of_means(make_run: Make) -> None:
     run = make_run(**{"objectives.mask_prediction": 3.0})
     sums = {name: torch.tensor(number) for number, name in enumerate(COUNTED_OVER, start=1)}
-    counts = {name: torch.tensor(size) for name, size in (("hidden", 2), ("real", 4), ("clips", 8))}
+    sizes = {"hidden": 2, "real": 4, "visible": 3, "clips": 8}
+    counts = {name: torch.tensor(size) for name, size in sizes.items()}
     weights = run.options.objectives.weights()
     expected = sum(weights[name] * float(sums[name] / counts[COUNTED_OVER[name]]) for name in sums)
     loss = weighted_loss({k: v.float() for k, v in sums.items()}, counts, run.options.objectives)
@@ -124,15 +174,20 @@ def test_the_logged_losses_are_means_over_real_frames_alone(make_run: Make) -> N
     train_step(run, CLIPS, 0.0)
     logged = run.progress.log[-1]
     run.pretrainer.load_state_dict(state)
-    sums, counts = dict.fromkeys(COUNTED_OVER, 0.0), {"hidden": 0, "real": 0, "clips": 0}
+    sums, counts = dict.fromkeys(COUNTED_OVER, 0.0), Counter()
     for index in CLIPS:
         part = load(run, [index])
         mask = draw_masks(run, part)
         hidden = draw_feature_masks(run, part)
-        found = run.pretrainer(part.frames, part.padding_mask, mask, part.clip_weights, hidden)
+        seen = augment_student(run, part).student_frames
+        assert not torch.equal(seen, part.frames)
+        found = run.pretrainer(
+            part.frames, part.padding_mask, mask, part.clip_weights, hidden, seen
+        )
         for name, value in found.losses.items():
             sums[name] += value.item()
         counts["hidden"] += int(mask.sum())
+        counts["visible"] += int((~mask & ~part.padding_mask).sum())
         counts["real"] += int((~part.padding_mask).sum())
         counts["clips"] += 1
     for name, kind in COUNTED_OVER.items():
@@ -314,7 +369,7 @@ def test_the_student_sees_the_frames_that_are_meant_for_it(
     make_run: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = {}
-    run = make_run()
+    run = make_run(frame_augment=OFF)
     for name in ("student", "teacher"):
         adapter = getattr(run.pretrainer, name).adapter
         adapter.register_forward_pre_hook(
