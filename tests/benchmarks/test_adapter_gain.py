@@ -518,7 +518,7 @@ def test_dry_run_lists_and_writes_nothing(
     printed = capsys.readouterr().out
     assert "pretrain/fsdd+baved-full-seed-0\n" in printed
     assert "urdu-folds/025/unheard/fold-3-seed-0\n" in printed
-    assert "13 runs of pretrain_adapter and 150 of finetune, 0 of them finished; about " in printed
+    assert "13 runs of pretrain_adapter and 154 of finetune, 0 of them finished; about " in printed
     assert "a guess for: adapter, none, pretraining" in printed
     assert not (tmp_path / "runs").exists()
 
