@@ -2,14 +2,16 @@
 """A residual bottleneck, the smallest adapter that there is (arXiv 1902.00751)."""
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .adapter_folder import load_adapter, save_adapter
+from .checks import check_dropout, check_sizes
 from .dense import dense
 from .dropout import dropout
-from .saving import Extras, build_config, load_folder, save_folder
+from .saving import Extras
 from .standardize import FeatureStandardizer
 from .uploading import push_folder
 
@@ -32,12 +34,8 @@ class BottleneckAdapterConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("input_size", "bottleneck"):
-            value = getattr(self, name)
-            if not (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-                raise ValueError(f"{name}: found {value!r}, must be a whole number, 1 or more")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout: found {self.dropout}, must be at least 0 and below 1")
+        check_sizes(input_size=self.input_size, bottleneck=self.bottleneck)
+        check_dropout(self.dropout)
 
 
 class BottleneckAdapter(nn.Module):
@@ -109,8 +107,7 @@ class BottleneckAdapter(nn.Module):
 
         What stands in ``extras`` (a JSON-able dict) is kept in ``config.json``.
         """
-        config = {"class": type(self).__name__, "config": asdict(self.config)}
-        save_folder(folder, self.state_dict(), {**config, "extras": self.extras})
+        save_adapter(self, folder)
 
     @classmethod
     def from_pretrained(
@@ -133,15 +130,14 @@ class BottleneckAdapter(nn.Module):
             AdapterFolderError: The folder is not there, is of another class, is damaged, or its
                 tensors are not exactly this model's.
         """
-        config, tensors = load_folder(name_or_path, cls.__name__, revision=revision, token=token)
-        model = cls(
-            build_config(BottleneckAdapterConfig, config.get("config"), tensors.config_file)
+        return load_adapter(
+            cls,
+            BottleneckAdapterConfig,
+            name_or_path,
+            revision=revision,
+            token=token,
+            dropout=dropout,
         )
-        model.extras = config.get("extras", {})
-        tensors.into(model)
-        if dropout is not None:
-            model.set_dropout(dropout)
-        return model.eval()
 
     def push_to_hub(
         self,

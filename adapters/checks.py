@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checks that the modules here make of their frames and masks."""
+"""The checks that the modules here make of their frames, masks and configs."""
 
 import torch
 from torch import Tensor
@@ -53,3 +53,27 @@ def check_span_mask(span_mask: Tensor, padding_mask: Tensor) -> None:
             f"span_mask: found {span_mask.dtype} of shape {tuple(span_mask.shape)}, expected "
             f"torch.bool of shape {tuple(padding_mask.shape)} as padding_mask, True = hidden"
         )
+
+
+def check_sizes(**sizes: object) -> None:
+    """Raise unless all sizes are whole numbers of at least 1.
+
+    Args:
+        **sizes: The sizes by the names of their config fields.
+
+    Raises:
+        ValueError: Naming the field, what was found and what is allowed.
+    """
+    for name, size in sizes.items():
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"{name}: found {size!r}, must be a whole number, 1 or more")
+
+
+def check_dropout(dropout: float) -> None:
+    """Raise unless a dropout is at least 0 and below 1.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"dropout: found {dropout}, must be at least 0 and below 1")

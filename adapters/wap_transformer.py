@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from .adapter_folder import load_adapter, save_adapter
 from .attention import attention
-from .checks import check_frames, check_span_mask
+from .checks import check_dropout, check_sizes, check_span_mask
 from .dense import dense
 from .dropout import dropout
-from .saving import Extras, build_config, load_folder, save_folder
+from .saving import Extras
 from .standardize import FeatureStandardizer
 from .uploading import push_folder
 
@@ -47,11 +48,8 @@ class WAPTransformerConfig:
     position_groups: int = 16
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if name != "dropout" and not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"{name}: found {value!r}, must be a whole number, 1 or more")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout: found {self.dropout}, must be at least 0 and below 1")
+        check_sizes(**{name: size for name, size in asdict(self).items() if name != "dropout"})
+        check_dropout(self.dropout)
         if self.position_kernel % 2 == 0:
             raise ValueError(
                 f"position_kernel: found {self.position_kernel}, must be odd so that a frame "
@@ -118,11 +116,9 @@ class WAPTransformer(nn.Module):
         Raises:
             ValueError: The shapes or the masks' types do not fit.
         """
-        check_frames(frames, padding_mask, self.input_size)
-        if span_mask is not None:
-            check_span_mask(span_mask, padding_mask)
         hidden_states = dense(self.input_projection, self.standardize(frames, padding_mask))
         if span_mask is not None:
+            check_span_mask(span_mask, padding_mask)
             mask_embedding = self.mask_embedding.to(hidden_states.dtype)
             hidden_states = torch.where(span_mask.unsqueeze(-1), mask_embedding, hidden_states)
         hidden_states = hidden_states.masked_fill(padding_mask.unsqueeze(-1), 0.0)
@@ -155,8 +151,7 @@ class WAPTransformer(nn.Module):
         Whatever stands in ``extras`` (a JSON-able dict: the backbone's fingerprint, say) is kept in
         ``config.json`` and comes back with `from_pretrained`.
         """
-        config = {"class": type(self).__name__, "config": asdict(self.config)}
-        save_folder(folder, self.state_dict(), {**config, "extras": self.extras})
+        save_adapter(self, folder)
 
     @classmethod
     def from_pretrained(
@@ -182,13 +177,9 @@ class WAPTransformer(nn.Module):
             AdapterFolderError: The folder is not there, is of another class, is damaged, or its
                 tensors are not exactly this model's.
         """
-        config, tensors = load_folder(name_or_path, cls.__name__, revision=revision, token=token)
-        model = cls(build_config(WAPTransformerConfig, config.get("config"), tensors.config_file))
-        model.extras = config.get("extras", {})
-        tensors.into(model)
-        if dropout is not None:
-            model.set_dropout(dropout)
-        return model.eval()
+        return load_adapter(
+            cls, WAPTransformerConfig, name_or_path, revision=revision, token=token, dropout=dropout
+        )
 
     def push_to_hub(
         self,

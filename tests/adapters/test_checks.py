@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from voxadapt.adapters.checks import check_frames, check_span_mask
+from voxadapt.adapters.checks import check_dropout, check_frames, check_sizes, check_span_mask
 
 FRAMES = torch.zeros(2, 3, 4)
 MASK = torch.zeros(2, 3, dtype=torch.bool)
@@ -39,3 +39,14 @@ def test_span_mask() -> None:
     for span_mask in (MASK.float(), MASK.to(torch.uint8), MASK[:1], MASK[0]):
         with pytest.raises(ValueError, match="span_mask: found"):
             check_span_mask(span_mask, MASK)
+
+
+def test_sizes_and_dropout() -> None:
+    check_sizes(width=1, layers=3)
+    check_dropout(0.0)
+    for size in (0, -1, 2.0, True, "3", None):
+        with pytest.raises(ValueError, match=r"layers: found .*, must be a whole number, 1 or"):
+            check_sizes(width=1, layers=size)
+    for dropout in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match=r"dropout: found .*, must be at least 0 and below 1"):
+            check_dropout(dropout)

@@ -237,7 +237,7 @@ def test_dropout_follows_the_mode_and_can_be_changed(
                 "position_kernel",
                 "position_groups",
             )
-            for value in (0, -1, 4.0)
+            for value in (0, -1, 4.0, True)
         ),
         ({"dropout": -0.1}, "dropout: found -0.1"),
         ({"dropout": 1.0}, "dropout: found 1.0"),
