@@ -180,6 +180,11 @@ def load_folder(
             f"{config_path}: 'format_version' is {config.get('format_version')!r}, this version "
             f"reads {FORMAT_VERSION}. Upgrade voxadapt, or save the model with this version."
         )
+    if not isinstance(config.get("extras", {}), dict):
+        raise AdapterFolderError(
+            f"{config_path}: 'extras' is {config['extras']!r} instead of notes by name. Save the "
+            "model again, or fetch it again."
+        )
     tensors = read_tensors(folder / WEIGHTS_FILE)
     return config, SavedTensors(tensors, str(folder), find_change(folder, config))
 

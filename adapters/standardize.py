@@ -20,6 +20,9 @@ class FeatureStandardizer(nn.Module):
 
     Args:
         input_size: Features ``D`` of a frame.
+
+    Raises:
+        ValueError: ``input_size`` is below 1.
     """
 
     mean: Tensor
@@ -27,6 +30,8 @@ class FeatureStandardizer(nn.Module):
 
     def __init__(self, input_size: int) -> None:
         super().__init__()
+        if not input_size >= 1:
+            raise ValueError(f"input_size: found {input_size}, must be 1 or more")
         self.input_size = input_size
         self.output_size = input_size
         self.register_buffer("mean", torch.zeros(input_size))

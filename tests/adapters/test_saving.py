@@ -139,6 +139,12 @@ def test_config_without_fields(folder: Path, config: Any) -> None:
     expect_refusal(folder, "instead of its fields")
 
 
+@pytest.mark.parametrize("extras", [None, [1], "notes"])
+def test_extras_that_are_no_notes_by_name(folder: Path, extras: Any) -> None:
+    change_config(folder, extras=extras)
+    expect_refusal(folder, "'extras' is .* instead of notes by name")
+
+
 def test_a_size_that_does_not_fit_the_tensors(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())["config"]
     change_config(folder, config={**config, "layers": 4})

@@ -87,3 +87,9 @@ def test_hidden_frames_come_out_as_the_mean(make_batch: Callable) -> None:
     assert torch.equal(output[~span_mask], module(frames, padding_mask)[~span_mask])
     with pytest.raises(ValueError, match="span_mask: found"):
         module(frames, padding_mask, span_mask.float())
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_no_features_are_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"input_size: found {size}, must be 1 or more"):
+        FeatureStandardizer(size)

@@ -51,3 +51,9 @@ def test_its_weights_train_and_its_config_builds_it_again(
 def test_frames_of_another_size_are_refused(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     with pytest.raises(ValueError, match=r"\[B, T, 8\]"):
         LayerMix(2, 4)(*batch)
+
+
+@pytest.mark.parametrize(("layers", "size"), [(0, 4), (3, 0), (3, -1)])
+def test_a_number_below_one_is_refused(layers: int, size: int) -> None:
+    with pytest.raises(ValueError, match="1"):
+        LayerMix(layers, size)
