@@ -37,8 +37,9 @@ class Codebook(nn.Module):
         # In half precision, near ties would go to the wrong centroid.
         with torch.autocast(frames.device.type, enabled=False):
             # |x - c|² = |x|² - 2 x·c + |c|², and |x|² is the same for every centroid.
+            centroids = self.centroids.float()
             scores = torch.addmm(
-                self.centroids.square().sum(dim=1), frames.float(), self.centroids.T, alpha=-2.0
+                centroids.square().sum(dim=1), frames.float(), centroids.T, alpha=-2.0
             )
         return scores.argmin(dim=1)
 
@@ -88,8 +89,8 @@ def fit_codebook(
         backend: ``faiss`` computes on the CPU, ``torch`` where the frames are.
 
     Raises:
-        ValueError: Fewer frames than centroids, a frame that is not finite, ``initial`` of another
-            shape, or an unknown backend.
+        ValueError: Frames of another shape, no centroids or more than frames, a frame that is not
+            finite, ``initial`` of another shape, or an unknown backend.
         ImportError: faiss is asked for and not installed.
     """
     _check_fit(frames, attributes, initial, backend)
@@ -116,6 +117,10 @@ def fit_codebook(
 
 
 def _check_fit(frames: Tensor, attributes: int, initial: Tensor | None, backend: str) -> None:
+    if frames.ndim != 2:
+        raise ValueError(f"frames: found shape {tuple(frames.shape)}, expected [N, D]")
+    if attributes < 1:
+        raise ValueError(f"attributes: found {attributes}, must be 1 or more")
     if len(frames) < attributes:
         raise ValueError(
             f"frames: found {len(frames)}, at least as many as attributes ({attributes}) are "

@@ -53,6 +53,12 @@ def test_ids_are_the_same_in_mixed_precision() -> None:
     assert torch.equal(ids, codebook(frames))
 
 
+def test_a_codebook_in_half_precision_computes_in_float32() -> None:
+    frames, codebook = blobs(200, seed=1).half(), make_codebook(blobs(12, seed=2)).half()
+    expected = make_codebook(codebook.centroids.float())(frames.float())
+    assert torch.equal(codebook(frames), expected)
+
+
 def test_codebook_is_saved_and_does_not_train() -> None:
     codebook = make_codebook(blobs(6, seed=0))
     other = Codebook(6, 4)
@@ -197,6 +203,10 @@ def test_frames_may_carry_a_gradient_and_any_layout() -> None:
 def test_bad_frames_are_refused() -> None:
     with pytest.raises(ValueError, match=r"frames: found 3, at least as many as attributes \(4\)"):
         fit_codebook(torch.zeros(3, 2), 4, seed=0)
+    with pytest.raises(ValueError, match=r"frames: found shape \(20,\), expected \[N, D\]"):
+        fit_codebook(torch.zeros(20), 4, seed=0)
+    with pytest.raises(ValueError, match="attributes: found 0, must be 1 or more"):
+        fit_codebook(blobs(20), 0, seed=0)
     for value in (float("nan"), float("inf")):
         frames = blobs(20)
         frames[3, 2] = value
