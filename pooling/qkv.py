@@ -3,6 +3,7 @@
 
 from typing import Any
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -81,7 +82,9 @@ class QKVPooling(nn.Module):
             ValueError: a wrong shape or dtype, or a clip with no real frame.
         """
         frames = clear_padding(frames, padding_mask, self.input_size)
-        mean = frames.sum(dim=1) / (~padding_mask).sum(dim=1, keepdim=True)  # [B, D]
+        # In float16 the sum over a long clip would overflow.
+        summed = (frames.float() if frames.dtype == torch.float16 else frames).sum(dim=1)
+        mean = (summed / (~padding_mask).sum(dim=1, keepdim=True)).to(frames.dtype)  # [B, D]
         query = rearrange(self.query(mean), "b (h d) -> b h d 1", h=self.heads)
         key = rearrange(self.key(frames), "b t (h d) -> b h t d", h=self.heads)
         value = rearrange(self.value(frames), "b t (h d) -> b h t d", h=self.heads)

@@ -163,6 +163,18 @@ def test_bfloat16_throughout(name: str) -> None:
 
 
 @every_pooler
+def test_float16_takes_long_clips(name: str) -> None:
+    pooler = make_pooler(name)
+    # The sum of 2,000 frames is beyond 65,504, the highest number of float16.
+    frames = torch.full((1, 2_000, SIZE), 40.0) + torch.randn(SIZE)
+    padding_mask = torch.zeros(1, 2_000, dtype=torch.bool)
+    full = pooler(frames, padding_mask)
+    vector, weights = pooler.half().with_weights(frames.half(), padding_mask)
+    assert (vector.dtype, weights.dtype) == (torch.float16, torch.float32)
+    torch.testing.assert_close(vector.float(), full, atol=0.1, rtol=0.05)
+
+
+@every_pooler
 def test_config_builds_an_equal_pooler(name: str) -> None:
     pooler = make_pooler(name)
     config = json.loads(json.dumps(pooler.config()))
