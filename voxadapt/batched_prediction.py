@@ -128,7 +128,6 @@ def plan_rows(lengths: Sequence[int], budget: float) -> Iterator[list[int]]:
         start += count
 
 
-@torch.inference_mode()
 def _predict_batch(
     model: "SpeechClassifier",
     waveforms: list[Tensor],
@@ -136,14 +135,16 @@ def _predict_batch(
     allowed: Tensor | None,
 ) -> list[Prediction]:
     padded, padding_mask = pad_waveforms(waveforms)
-    frames, frame_mask = model.backbone(padded.to(model.device), padding_mask.to(model.device))
-    logits, pooled, weights = model.frame_classifier.with_weights(frames, frame_mask)
-    counts = (~frame_mask).sum(dim=1).tolist()
-    logits, pooled = logits.float().cpu(), pooled.float().cpu()
-    # Of a long batch, the weights of all frames are as large as its spectrogram.
-    heard = weights.float().cpu() if frame_weights else None
+    with torch.inference_mode():
+        frames, frame_mask = model.backbone(padded.to(model.device), padding_mask.to(model.device))
+        logits, pooled, weights = model.frame_classifier.with_weights(frames, frame_mask)
+        counts = (~frame_mask).sum(dim=1).tolist()
+        logits, pooled = logits.float().cpu(), pooled.float().cpu()
+        # Of a long batch, the weights of all frames are as large as its spectrogram.
+        heard = weights.float().cpu() if frame_weights else None
     frame_rate = model.backbone.spec.frame_rate
-    # Copies: a row of a batch would keep all of the batch in memory.
+    # Copies: a row of a batch would keep all of the batch in memory, and what was made in inference
+    # mode could not be trained on.
     return [
         describe_clip(
             model.outputs,

@@ -80,3 +80,13 @@ def test_a_prediction_holds_no_more_than_its_own_row(
     for prediction in found:
         for tensor in (prediction.embedding, prediction.logits, prediction.frame_weights.weights):
             assert tensor.untyped_storage().nbytes() == tensor.numel() * 4
+
+
+def test_what_was_predicted_can_be_trained_on(model: SpeechClassifier, clips: list[Path]) -> None:
+    prediction = model.predict(clips[0], frame_weights=True)
+    assert prediction.frame_weights is not None
+    for tensor in (prediction.embedding, prediction.logits, prediction.frame_weights.weights):
+        assert not tensor.requires_grad
+        layer = torch.nn.Linear(tensor.shape[-1], 2)
+        layer(tensor).sum().backward()  # torch refuses tensors of its inference mode
+        assert layer.weight.grad is not None
