@@ -95,7 +95,7 @@ def prepare_samples(
         >>> prepare_samples(np.stack([tone, tone]), 44_100).shape
         torch.Size([16000])
     """
-    tensor = torch.as_tensor(samples).detach().cpu()
+    tensor = _as_tensor(samples, source)
     if tensor.dtype in _INTEGER_SCALES:
         offset, scale = _INTEGER_SCALES[tensor.dtype]
         tensor = (tensor.float() - offset) / scale
@@ -115,6 +115,21 @@ def prepare_samples(
     mono = tensor.float().mean(dim=0)  # [S]
     cancels = len(tensor) > 1 and is_silent(mono) and not is_silent(tensor)
     return _finish(mono, sample_rate, source, minimum_seconds, cancels)
+
+
+def _as_tensor(samples: Tensor | np.ndarray[Any, Any], source: str) -> Tensor:
+    if isinstance(samples, np.ndarray) and (
+        # torch takes neither arrays that run backwards nor another machine's order of bytes.
+        any(stride < 0 for stride in samples.strides) or not samples.dtype.isnative
+    ):
+        samples = np.array(samples, dtype=samples.dtype.newbyteorder("="), order="C")
+    try:
+        return torch.as_tensor(samples).detach().cpu()
+    except TypeError as error:
+        raise ValueError(
+            f"{source} cannot be made a tensor ({error}): give an array of float or integer "
+            "samples."
+        ) from error
 
 
 def audio_seconds(source: AudioSource) -> float:

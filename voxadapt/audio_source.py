@@ -40,7 +40,7 @@ class NamedBytes:
 
 
 def read_source(
-    source: Audio, sample_rate: int | None = None, *, name: str | None = None
+    source: Audio | NamedBytes, sample_rate: int | None = None, *, name: str | None = None
 ) -> Tensor:
     """Turn one accepted input into ``[S]`` float32 at 16 kHz.
 
@@ -57,21 +57,28 @@ def read_source(
         TypeError: Nothing of the above.
         AudioError: The audio cannot be used.
     """
-    source, rate = _unwrap(source)
-    if isinstance(source, np.ndarray | Tensor):
+    held, rate = _unwrap(source)
+    if isinstance(held, np.ndarray | Tensor):
         if rate is not None and sample_rate is not None:
             raise ValueError("sample_rate: the samples come with a rate already; leave it out")
         rate = sample_rate if rate is None else rate
         if rate is None:
             raise ValueError("sample_rate: missing; give the rate of the samples in Hz")
-        return prepare_samples(source, _whole(rate), source=name or "samples")
+        return prepare_samples(held, _whole(rate), source=name or "samples")
     if sample_rate is not None:
         raise ValueError("sample_rate: goes with samples only; a file says its own rate")
-    if isinstance(source, str | os.PathLike):
-        return read_audio(Path(source))
-    if isinstance(source, bytes | bytearray | memoryview):
-        return read_audio(NamedBytes(name or "<bytes>", bytes(source)))
-    return read_audio(NamedBytes(*_read_stream(source, name)))
+    return read_audio(_as_file(held, name))
+
+
+def find_file(source: Audio | NamedBytes) -> Path | NamedBytes | None:
+    """The file that a clip is read from, with its name; None for samples.
+
+    Raises:
+        ValueError: A dictionary that holds neither.
+        TypeError: Nothing that `read_source` takes.
+    """
+    held, _ = _unwrap(source)
+    return None if isinstance(held, np.ndarray | Tensor) else _as_file(held, None)
 
 
 def is_pair(source: object) -> bool:
@@ -100,17 +107,24 @@ def _unwrap(source: Any) -> tuple[Any, float | None]:
     )
 
 
-def _read_stream(stream: Any, name: str | None) -> tuple[str, bytes]:
-    if not hasattr(stream, "read"):
+def _as_file(held: Any, name: str | None) -> Path | NamedBytes:
+    """A path as it is, and what is in memory or open with a name for error messages."""
+    if isinstance(held, NamedBytes):
+        return held
+    if isinstance(held, str | os.PathLike):
+        return Path(held)
+    if isinstance(held, bytes | bytearray | memoryview):
+        return NamedBytes(name or "<bytes>", bytes(held))
+    if not hasattr(held, "read"):
         raise TypeError(
-            f"audio: found {type(stream).__name__}, give a path, the bytes of an audio file, an "
+            f"audio: found {type(held).__name__}, give a path, the bytes of an audio file, an "
             "open file, or samples as a numpy array or a tensor with their rate"
         )
-    content = stream.read()
+    content = held.read()
     if not isinstance(content, bytes | bytearray):
         raise TypeError('audio: the file was opened as text; open it with mode "rb"')
-    called = getattr(stream, "name", None)
-    return name or (called if isinstance(called, str) else "<file>"), bytes(content)
+    called = getattr(held, "name", None)
+    return NamedBytes(name or (called if isinstance(called, str) else "<file>"), bytes(content))
 
 
 def _is_number(value: object) -> bool:
@@ -118,6 +132,6 @@ def _is_number(value: object) -> bool:
 
 
 def _whole(rate: float) -> int:
-    if not _is_number(rate) or rate != int(rate):
+    if not _is_number(rate) or not float(rate).is_integer():
         raise ValueError(f"sample_rate: found {rate!r}, give a whole number of samples per second")
     return int(rate)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .audio_source import Audio, NamedBytes, read_source
+from .audio_source import Audio, NamedBytes, find_file, read_source
 from .backbones import SAMPLE_RATE, AudioError
 from .backbones.audio import mix_down, resampler
 from .backbones.audio_checks import HIGHEST_SAMPLE, SampleRange, check_range, check_rate, is_silent
@@ -49,26 +48,27 @@ def open_stream(
 ) -> Iterator[AudioStream]:
     """Open what `SpeechClassifier.predict` takes for a clip.
 
-    A path or the bytes of a file are decoded as they are read, whatever their rate and number of
-    channels: the samples are those that `read_audio` gives of the whole file, in pieces. Anything
-    else is in memory already.
+    A file, on disk or in memory, is decoded as it is read, whatever its rate and number of
+    channels: the samples are those that `read_audio` gives of the whole file, in pieces. Samples
+    are there already, and are one piece.
 
     Args:
-        source: A path, the bytes of an audio file (with a name or without), or any other clip that
-            `read_source` takes.
+        source: Any clip that `read_source` takes, or the bytes of a file with a name.
         sample_rate: Rate of samples in Hz; needed for samples, not allowed for files.
 
     Raises:
         AudioError: The audio cannot be used; what only shows later is raised by the pieces.
         ValueError: Samples without a rate, or a file with one.
+        TypeError: Something that is no audio.
     """
-    if not isinstance(source, str | os.PathLike | bytes | NamedBytes):
+    file = find_file(source)
+    if file is None:
         samples = read_source(source, sample_rate)
         yield AudioStream("samples", len(samples) / SAMPLE_RATE, iter([samples]))
         return
     if sample_rate is not None:
         raise ValueError("sample_rate: goes with samples only; a file says its own rate")
-    with open_audio(source) as audio:
+    with open_audio(file) as audio:
         check_rate(audio.name, audio.rate)
         _check_length(audio)
         yield AudioStream(audio.name, audio.seconds, _resampled(_checked(audio), audio.rate))

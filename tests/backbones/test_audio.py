@@ -232,6 +232,14 @@ def test_arrays_and_tensors_give_what_a_file_gives(tmp_path, dtype):
     torch.testing.assert_close(prepare_samples(torch.from_numpy(audio.T), 44_100), from_file)
 
 
+def test_arrays_that_run_backwards_and_of_the_other_byte_order():
+    audio = tone(16_000).astype(np.float32)
+    expected = prepare_samples(audio[::-1].copy(), 16_000)
+    assert torch.equal(prepare_samples(audio[::-1], 16_000), expected)
+    swapped = audio.astype(audio.dtype.newbyteorder())
+    assert torch.equal(prepare_samples(swapped, 16_000), prepare_samples(audio, 16_000))
+
+
 def test_floats_above_one_are_kept():
     assert prepare_samples(tone(16_000) * 6, 16_000).abs().max() == pytest.approx(3, abs=1e-3)
 
@@ -248,10 +256,16 @@ def test_reasons_of_arrays():
 
 @pytest.mark.parametrize(
     "samples",
-    [np.zeros((16_000, 2)), np.zeros((1, 2, 16_000)), np.zeros(16_000, dtype=np.int64)],
+    [
+        np.zeros((16_000, 2)),
+        np.zeros((1, 2, 16_000)),
+        np.zeros(16_000, dtype=np.int64),
+        np.zeros(16_000, dtype=object),
+        np.array(["a", "b"]),
+    ],
 )
 def test_wrong_shapes_and_types_of_arrays(samples):
-    with pytest.raises(ValueError, match="is needed") as caught:
+    with pytest.raises(ValueError, match=r"is needed|an array of float or integer") as caught:
         prepare_samples(samples, 16_000)
     assert not isinstance(caught.value, AudioError)
 

@@ -62,8 +62,9 @@ def test_samples_need_a_rate_and_files_take_none(corpus: Path) -> None:
         read_source(corpus, 16_000)
     with pytest.raises(ValueError, match="come with a rate already"):
         read_source((TONE, 8_000), 16_000)
-    with pytest.raises(ValueError, match=r"found 8000.5, give a whole number"):
-        read_source(TONE, 8_000.5)  # type: ignore[arg-type]
+    for rate in (8_000.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"found {rate}, give a whole number"):
+            read_source(TONE, rate)  # type: ignore[arg-type]
 
 
 def test_what_is_no_audio_is_said(tmp_path: Path) -> None:

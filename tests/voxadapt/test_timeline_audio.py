@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Streams: in pieces, the samples that reading the whole file gives; and what is refused."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,28 @@ def test_bytes_and_samples(tmp_path: Path) -> None:
         assert stream.seconds == pytest.approx(3.0)
         assert torch.equal(torch.cat(list(stream.pieces)), expected)
     with pytest.raises(ValueError, match="sample_rate"), open_stream(path, 8_000):
+        pass
+
+
+def test_a_file_in_every_form_is_read_in_pieces_and_has_its_name(tmp_path: Path) -> None:
+    path = write_noise(tmp_path / "noise.wav", 8_000, 2, 41.0)
+    expected, content = read_audio(path), path.read_bytes()
+    with path.open("rb") as opened:
+        forms: list[tuple[Any, str]] = [
+            (path, str(path)),
+            ({"path": str(path), "bytes": None}, str(path)),
+            (opened, str(path)),
+            (io.BytesIO(content), "<file>"),
+            (bytearray(content), "<bytes>"),
+            ({"bytes": content, "path": None}, "<bytes>"),
+        ]
+        for form, name in forms:
+            with open_stream(form) as stream:
+                pieces = list(stream.pieces)
+                assert (stream.name, stream.seconds) == (name, 41.0)
+            assert len(pieces) > 2
+            assert torch.equal(torch.cat(pieces), expected)
+    with pytest.raises(TypeError, match="audio: found int"), open_stream(3):  # type: ignore[arg-type]
         pass
 
 
