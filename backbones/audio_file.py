@@ -71,6 +71,7 @@ class AudioFile:
         self.encoding: str = opened.subtype
         self.header = header
         self._opened = opened
+        self._read_before = False
         self.frames = self._announced_frames()
 
     @property
@@ -104,7 +105,8 @@ class AudioFile:
                 "cannot be read to its end: write it again to a file (`ffmpeg -i OLD NEW.flac`).",
             )
         first, last = self._bounds(start, end)
-        lead = self._seek(first) if first else 0
+        lead = self._seek(first) if first or self._read_before else 0
+        self._read_before = True
         most = max(1, _BLOCK_SAMPLES // self.channels)
         while first < last:
             with _library_errors(self.name):
