@@ -160,13 +160,16 @@ def prepare_waveforms(
         Waveforms `[B, S']` float32 with `S' >= minimum_samples`, and real samples per clip `[B]`.
 
     Raises:
-        ValueError: Wrong shapes or types, padding that is not on the right, a clip of padding only.
+        ValueError: Wrong shapes or types, no clip, padding that is not on the right, a clip of
+            padding only.
     """
     if waveforms.ndim != 2 or not waveforms.is_floating_point():
         raise ValueError(
             f"waveforms has shape {list(waveforms.shape)} and type {waveforms.dtype}, but [B, S] "
             "float is needed: pad_waveforms makes it from a list of clips."
         )
+    if not len(waveforms):
+        raise ValueError("waveforms holds no clip: give at least one.")
     if padding_mask.shape != waveforms.shape or padding_mask.dtype != torch.bool:
         raise ValueError(
             f"padding_mask has shape {list(padding_mask.shape)} and type {padding_mask.dtype}, but "

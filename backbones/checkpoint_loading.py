@@ -39,9 +39,8 @@ def read_model_type(name: str, revision: str | None = None) -> str:
     from transformers import PretrainedConfig
 
     if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
-        raise _cannot_load(
-            name, "it has no config.json"
-        )  # transformers takes that for an empty one
+        # transformers takes that for an empty one.
+        raise _cannot_load(name, "it has no config.json")
     config, _ = _explained(name, lambda: PretrainedConfig.get_config_dict(name, revision=revision))
     return str(config.get("model_type", ""))
 

@@ -23,6 +23,7 @@ from .base import (
 
 # Part of the fingerprint: raise it with every change to this file that changes a feature's value.
 _CODE_VERSION = 1
+_SAMPLE_RATE = 16_000
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,26 @@ class FilterbankConfig:
                 f"window_seconds is {self.window_seconds}, hop_seconds {self.hop_seconds} and "
                 f"log_floor {self.log_floor}, but all must be above 0."
             )
+        if min(self.window_samples, self.hop_samples) < 1:
+            raise BackboneError(
+                f"window_seconds is {self.window_seconds} and hop_seconds {self.hop_seconds}, but "
+                f"both must last a sample of {_SAMPLE_RATE} Hz at least."
+            )
         if not 0 <= self.min_frequency < self.max_frequency <= 8_000:
             raise BackboneError(
                 f"min_frequency is {self.min_frequency} and max_frequency {self.max_frequency} Hz, "
                 "but 0 <= min_frequency < max_frequency <= 8000 is needed."
             )
+
+    @property
+    def window_samples(self) -> int:
+        """Length of the window (samples)."""
+        return round(self.window_seconds * _SAMPLE_RATE)
+
+    @property
+    def hop_samples(self) -> int:
+        """Step from one window to the next (samples)."""
+        return round(self.hop_seconds * _SAMPLE_RATE)
 
 
 class FilterbankBackbone(nn.Module):
@@ -89,16 +105,15 @@ class FilterbankBackbone(nn.Module):
         import torchaudio
 
         self.filterbank_config = config = config or FilterbankConfig()
-        sample_rate = 16_000
-        self.window_samples = round(config.window_seconds * sample_rate)
-        self.hop_samples = round(config.hop_seconds * sample_rate)
+        self.window_samples = config.window_samples
+        self.hop_samples = config.hop_samples
         self.fft_size = 1 << (self.window_samples - 1).bit_length()
         mel_filters = torchaudio.functional.melscale_fbanks(
             self.fft_size // 2 + 1,
             config.min_frequency,
             config.max_frequency,
             config.num_mels,
-            sample_rate,
+            _SAMPLE_RATE,
         )  # [frequencies, num_mels]
         if not bool((mel_filters.amax(dim=0) > 0).all()):
             raise BackboneError(
@@ -111,12 +126,12 @@ class FilterbankBackbone(nn.Module):
         self.spec = BackboneSpec(
             name="fbank",
             feature_size=config.num_mels * config.stack,
-            frame_rate=sample_rate / (self.hop_samples * config.stack),
+            frame_rate=_SAMPLE_RATE / (self.hop_samples * config.stack),
             minimum_samples=self.window_samples + (config.stack - 1) * self.hop_samples,
             layers=0,
             parameters=0,
             receptive_field=self.window_samples + (config.stack - 1) * self.hop_samples,
-            sample_rate=sample_rate,
+            sample_rate=_SAMPLE_RATE,
         )
         freeze(self)
 

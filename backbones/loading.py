@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -47,6 +48,8 @@ def load_backbone(
     Example:
         >>> backbone = load_backbone("facebook/hubert-base-ls960", layer=9)
     """
+    if isinstance(name, os.PathLike):
+        name = os.fspath(name)
     if name == "fbank":
         if layer != "last" or revision is not None:
             raise BackboneError(

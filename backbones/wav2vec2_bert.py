@@ -23,7 +23,7 @@ WAV2VEC2_BERT_MODEL_TYPE = "wav2vec2-bert"
 _CODE_VERSION = 1
 _POSITION_EMBEDDINGS = ("relative_key", None)
 # Settings that change the features without showing in the weights.
-_CONFIG_IN_DESCRIPTION = (
+_DESCRIBED = (
     "hidden_act",
     "layer_norm_eps",
     "num_attention_heads",
@@ -77,7 +77,7 @@ class Wav2Vec2BertEncoder(nn.Module):
             "code": _CODE_VERSION,
             # The same features, under either name.
             "layer": self.depth if self.layer == "last" else self.layer,
-            **{key: getattr(config, key) for key in _CONFIG_IN_DESCRIPTION},
+            **{key: getattr(config, key) for key in _DESCRIBED},
         }
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,7 @@ def test_prepare_waveforms_clears_the_padding_and_extends():
     [
         (torch.ones(4), torch.zeros(4, dtype=torch.bool), r"\[B, S\]"),
         (torch.ones(1, 4, dtype=torch.int16), torch.zeros(1, 4, dtype=torch.bool), "float"),
+        (torch.ones(0, 4), torch.zeros(0, 4, dtype=torch.bool), "no clip"),
         (torch.ones(1, 4), torch.zeros(1, 5, dtype=torch.bool), "padding_mask has shape"),
         (torch.ones(1, 4), torch.zeros(1, 4), "bool"),
         (torch.ones(2, 4), torch.tensor([[False] * 4, [True] * 4]), r"Clips \[1\]"),

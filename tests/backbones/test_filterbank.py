@@ -128,6 +128,8 @@ def test_config_and_fingerprint(backbone):
         {"num_mels": 0},
         {"stack": 0},
         {"hop_seconds": 0.0},
+        {"hop_seconds": 1e-5},
+        {"window_seconds": 1e-5},
         {"log_floor": 0.0},
         {"max_frequency": 9_000.0},
         {"min_frequency": 8_000.0},

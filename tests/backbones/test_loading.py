@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,6 +29,13 @@ def test_every_family(kind, checkpoint):
     backbone = load_backbone(str(checkpoint(kind)), layer="2", precision="bf16")
     assert isinstance(backbone, EncoderBackbone)
     assert (backbone.layer, backbone.precision, backbone.spec.layers) == (2, "bf16", 2)
+
+
+def test_a_folder_may_be_a_path(checkpoint):
+    folder = checkpoint("hubert-group")
+    by_path, by_name = load_backbone(Path(folder)), load_backbone(str(folder))
+    assert by_path.config() == by_name.config()
+    assert by_path.fingerprint() == by_name.fingerprint()
 
 
 def test_whisper_context(checkpoint):
