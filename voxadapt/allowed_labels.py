@@ -35,14 +35,15 @@ def allowed_mask(outputs: Outputs, allowed: AllowedLabels | None) -> Tensor | No
             f"allowed_labels: this model gives values ({', '.join(outputs.names)}) and knows no "
             "labels; leave it out"
         )
-    if isinstance(allowed, str):
-        raise ValueError(f"allowed_labels: found {allowed!r}, give a list of labels: [{allowed!r}]")
     first = next(iter(outputs.columns))
     by_column = allowed if isinstance(allowed, Mapping) else {first: allowed}
     _refuse_unknown(by_column, outputs.columns, "column")
     flags: list[bool] = []
     for name, labels in outputs.columns.items():
-        chosen = set(by_column.get(name, labels))
+        given = by_column.get(name, labels)
+        if isinstance(given, str):
+            raise ValueError(f"allowed_labels: found {given!r}, give a list of labels: [{given!r}]")
+        chosen = set(given)
         if not chosen:
             raise ValueError(f"allowed_labels of {name!r}: found none, give at least one label")
         _refuse_unknown(chosen, labels, "label")

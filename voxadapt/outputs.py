@@ -119,8 +119,10 @@ class ValueOutputs:
                 f"names, mean and std: found {len(self.names)}, {len(self.mean)} and "
                 f"{len(self.std)}, give one of each for every dimension"
             )
-        if not all(std > 0 for std in self.std):
-            raise ValueError(f"std: found {list(self.std)}, must be above 0")
+        if not all(math.isfinite(mean) for mean in self.mean):
+            raise ValueError(f"mean: found {list(self.mean)}, must be finite")
+        if not all(math.isfinite(std) and std > 0 for std in self.std):
+            raise ValueError(f"std: found {list(self.std)}, must be above 0 and finite")
 
     @property
     def labels(self) -> list[str]:

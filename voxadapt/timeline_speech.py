@@ -39,7 +39,7 @@ def find_speech(pieces: Iterable[Tensor], gate: Gate) -> Iterator[tuple[Tensor, 
         beginning of the recording, in order and apart from one another.
 
     Raises:
-        ValueError: The gate gives no spans, or spans outside of what it was given.
+        ValueError: The gate gives something else than spans, or spans outside of what it was given.
     """
     size, margin = round(_PIECE_SECONDS * SAMPLE_RATE), round(_MARGIN_SECONDS * SAMPLE_RATE)
     held, begins, place = torch.empty(0), 0, 0  # `place`: up to where speech has been looked for
@@ -76,6 +76,11 @@ def _ask(
 
 
 def _checked(spans: Iterable[Span], seconds: float) -> Iterator[Span]:
+    if not isinstance(spans, Iterable):
+        raise ValueError(
+            f"vad: found {spans!r}, give the spans of speech as pairs (start, end) in seconds, an "
+            "empty list where there is none"
+        )
     for span in spans:
         try:
             start, end = (float(time) for time in span)

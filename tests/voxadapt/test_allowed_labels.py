@@ -27,7 +27,8 @@ def test_columns_go_by_their_name() -> None:
         ({"speaker": ["z"]}, "found label 'z', the model knows x, y"),
         ({"speakers": ["x"]}, "found column 'speakers', .* Did you mean 'speaker'"),
         ([], "allowed_labels of 'emotion': found none"),
-        ("angry", "give a list of labels"),
+        ("angry", "found 'angry', give a list of labels: \\['angry'\\]"),
+        ({"speaker": "x"}, "found 'x', give a list of labels: \\['x'\\]"),
     ],
 )
 def test_what_the_model_does_not_know_is_refused(allowed: AllowedLabels, message: str) -> None:

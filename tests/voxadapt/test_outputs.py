@@ -82,6 +82,11 @@ def test_values_are_in_the_units_of_the_labels() -> None:
         (lambda: ValueOutputs([], [], []), "names, mean and std: found 0, 0 and 0"),
         (lambda: ValueOutputs(["a"], [0.0], [1.0, 2.0]), "found 1, 1 and 2"),
         (lambda: ValueOutputs(["a"], [0.0], [0.0]), "std: found \\[0.0\\], must be above 0"),
+        (lambda: ValueOutputs(["a"], [0.0], [float("inf")]), "std: found \\[inf\\]"),
+        (
+            lambda: ValueOutputs(["a"], [float("nan")], [1.0]),
+            "mean: found \\[nan\\], must be finite",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(make: Any, message: str) -> None:

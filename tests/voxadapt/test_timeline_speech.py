@@ -66,6 +66,7 @@ def test_the_pieces_that_come_in_do_not_matter(piece: int) -> None:
         [(-3.0, 1.0)],
         [{"start": 0, "end": 1}],
         [1.0, 2.0],
+        None,
     ],
 )
 def test_a_gate_that_gives_no_seconds_is_refused(spans: Any) -> None:
