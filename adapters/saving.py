@@ -210,9 +210,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def find_folder(
-    name_or_path: str | os.PathLike[str], *, revision: str | None = None, token: str | None = None
+    name_or_path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    **download: Any,
 ) -> Path:
     """Return a local folder as it is, or the local copy of a hub repository.
+
+    Args:
+        name_or_path: A folder or a hub id.
+        revision: Branch, tag or commit on the hub.
+        token: Access token for a private repository.
+        **download: Further options of `huggingface_hub.snapshot_download`.
 
     Raises:
         AdapterFolderError: Neither a folder nor a repository that can be reached.
@@ -227,7 +237,7 @@ def find_folder(
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, revision=revision, token=token))
+        return Path(snapshot_download(name, revision=revision, token=token, **download))
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise AdapterFolderError(

@@ -2,7 +2,6 @@
 """A saved model as a model of transformers, loaded as strictly as `SpeechClassifier` is."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.modeling_utils import PreTrainedModel
 
+from .adapters.saving import find_folder
 from .backbones import Precision
 from .classifier import SpeechClassifier
 from .outputs import LabelOutputs
@@ -144,7 +144,7 @@ class VoxadaptForAudioClassification(PreTrainedModel):
                 " with a voxadapt model; allowed: config, dtype, device_map, subfolder, "
                 f"{', '.join(_OF_THE_HUB)}"
             )
-        folder = _local_folder(pretrained_model_name_or_path, hub) / subfolder
+        folder = find_folder(pretrained_model_name_or_path, **hub) / subfolder
         classifier = SpeechClassifier.from_pretrained(folder, precision=precision)
         if config is None:
             config = VoxadaptConfig.from_pretrained(folder)
@@ -190,17 +190,6 @@ def _precision(dtype: Any) -> Precision:
             "model is in float32)"
         )
     return _PRECISIONS[dtype]
-
-
-def _local_folder(name: str | os.PathLike[str], hub: dict[str, Any]) -> Path:
-    """The folder, or the local copy of a hub repository."""
-    if os.path.isdir(name) or not any(hub.values()):
-        from .adapters.saving import find_folder
-
-        return find_folder(name)
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(str(name), **hub))
 
 
 def _one_device(device_map: Any) -> torch.device:

@@ -229,3 +229,18 @@ def test_a_hub_id_is_downloaded(
     hub = {"revision": "v1", "token": "secret", "cache_dir": "cache"}
     VoxadaptForAudioClassification.from_pretrained("somebody/model", **hub)
     assert asked == [("somebody/model", hub)]
+
+
+def test_a_hub_that_cannot_be_reached_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    from voxadapt.transformers_model import VoxadaptForAudioClassification
+
+    def fail(*_arguments: Any, **_options: Any) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    every: list[dict[str, Any]] = [{}, {"revision": "v1"}, {"local_files_only": True}]
+    for options in every:
+        with pytest.raises(AdapterFolderError, match=r"somebody/model: there is no such folder"):
+            VoxadaptForAudioClassification.from_pretrained("somebody/model", **options)
