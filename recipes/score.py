@@ -130,12 +130,18 @@ def choose_clips(clips: list[Clip], options: ScoreOptions, labels: list[str]) ->
     """The clips of one part, with the model's labels.
 
     Raises:
-        UsageError: The part is empty, or has labels that the model was not trained on.
+        UsageError: The part is empty, has labels that the model was not trained on, or a label map
+            says of each of several corpora something else.
     """
     source = options.data[0] if options.data else DEMO_CORPUS
     label_map = read_label_map(options.label_map)
     names = name_corpora(options.data or [source])
     label_map.check_corpora(names)
+    if len(names) > 1 and label_map.sections:
+        raise UsageError(
+            f"--label-map {options.label_map}: has sections, each for the labels of one corpus, "
+            f"and the clips of {len(names)} are scored together here; score these one by one"
+        )
     found = {str(clip.label) for clip in clips}
     label_map.check_lines(found)
     for name in names:

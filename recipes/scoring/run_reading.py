@@ -64,12 +64,17 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         UsageError: It is not there, empty or damaged.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not `splitlines`, for which some characters inside of a label or an id end a line too.
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except FileNotFoundError:
         raise UsageError(
             f"{path}: is missing, so it is not known which clips were right; finetune writes it "
             "beside metrics.json. Run it again"
         ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); run finetune again") from None
+    if lines == [""]:
+        raise UsageError(f"{path}: is empty; run finetune again")
     records = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -83,6 +88,4 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
                 "finetune again"
             )
         records.append(record)
-    if not records:
-        raise UsageError(f"{path}: is empty; run finetune again")
     return records

@@ -54,6 +54,20 @@ def test_other_parts_and_all_of_them(run_cli: Run, options: list[str], finetuned
         assert read(split)["split"] == split
 
 
+def test_a_label_map_with_sections_is_for_one_corpus_at_a_time(
+    run_cli: Run, finetuned: Path, corpus_rows: Rows, write_rows: Callable[..., Path]
+) -> None:
+    # "x" is hum in one corpus and tone in the other: one list of lines cannot say both.
+    for name, label in (("one", "hum"), ("two", "tone")):
+        rows = [{**row, "label": "x"} for row in corpus_rows if row["label"] == label]
+        write_rows(rows, f"{name}.csv")
+    Path("map.yaml").write_text("one: {x: hum}\ntwo: {x: tone}\n")
+    given = [finetuned, "--split=all", "--allow-outside", "--label-map=map.yaml"]
+    ran = run_cli("score", *given, "--data", "one.csv", "two.csv")
+    assert ran.code == 2
+    assert "map.yaml: has sections, each for the labels of one corpus" in ran.err
+
+
 @pytest.mark.parametrize("has_it", [True, False])
 def test_the_backbone_is_computed_in_bf16_where_the_machine_has_it(
     has_it: bool,

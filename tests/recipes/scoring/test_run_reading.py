@@ -58,3 +58,16 @@ def test_what_is_missing_or_damaged_is_said(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(UsageError, match="is empty"):
         read_lines(path)
+
+
+def test_a_line_ends_where_json_says_so(tmp_path: Path) -> None:
+    records = [{**RECORD, "id": "a\u2028b\x85c"}, RECORD]
+    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
+    (tmp_path / "predictions.jsonl").write_text("".join(lines), encoding="utf-8")
+    assert read_lines(tmp_path / "predictions.jsonl") == records
+
+
+def test_what_is_no_text_is_said(tmp_path: Path) -> None:
+    (tmp_path / "predictions.jsonl").write_bytes(b'{"id": "\xff"}\n')
+    with pytest.raises(UsageError, match=r"predictions\.jsonl: cannot be read"):
+        read_lines(tmp_path / "predictions.jsonl")
