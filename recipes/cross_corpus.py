@@ -73,9 +73,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
         write_json(out / "label_map.json", label_map)
     accelerator.wait_for_everyone()
     rows = []
+    folders = folders_of(names, out)
     for number, name in enumerate(names):
         logger.info("corpus %d of %d: training on %s", number + 1, len(names), name)
-        metrics = run_finetune(options_of(options, number, name, out))
+        metrics = run_finetune(options_of(options, number, folders[number]))
         if metrics is None:
             return None
         rows.append(row_of(name, names, metrics))
@@ -164,17 +165,29 @@ def refuse_unshared(common: dict[str, set[str]], shared: set[str]) -> None:
         )
 
 
-def options_of(options: CrossCorpusOptions, number: int, name: str, out: Path) -> FinetuneOptions:
-    """Options of the training on one corpus."""
-    folder = out / re.sub(r"[^\w.-]", "_", name)
+def folders_of(names: Sequence[str], out: Path) -> list[Path]:
+    """Where the training on each corpus writes: its name, as any file system takes it."""
+    found: list[str] = []
+    for name in names:
+        safe = re.sub(r"[^\w.-]", "_", name)
+        # Names that differ only in such a letter are told apart by their number.
+        found.append(f"{safe}-{len(found) + 1}" if safe in found else safe)
+    return [out / folder for folder in found]
+
+
+def options_of(options: CrossCorpusOptions, number: int, folder: Path) -> FinetuneOptions:
+    """Options of the training on one corpus.
+
+    A folder that is not there yet is no matter to ``--resume``: to look for it here would give each
+    process another answer, while the first of them makes it.
+    """
     fields = [field.name for field in dataclasses.fields(FinetuneOptions)]
     values = {field: getattr(options, field) for field in fields}
     values |= {
         "data": [options.data[number]],
         "test_data": [source for place, source in enumerate(options.data) if place != number],
-        "label_map": str(out / "label_map.json"),  # JSON is YAML
+        "label_map": str(folder.parent / "label_map.json"),  # JSON is YAML
         "out": str(folder),
-        "resume": options.resume and folder.exists(),
     }
     return FinetuneOptions(**values)
 

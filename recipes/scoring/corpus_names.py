@@ -43,7 +43,10 @@ def corpus_names(options: FinetuneOptions) -> tuple[list[str], list[str]]:
 
 
 def name_corpora(sources: Sequence[str]) -> list[str]:
-    """Names of corpora, each of them once: those of the same file name bear their folder's too.
+    """Names of corpora, each of them once.
+
+    Those of the same file name bear their folder's too, and the one's above it, as far up as it
+    takes to tell them apart.
 
     Raises:
         UsageError: One is named twice.
@@ -53,7 +56,17 @@ def name_corpora(sources: Sequence[str]) -> list[str]:
     if twice:
         raise UsageError(f"{some_of(sorted(set(twice)))} is named twice; name each corpus once")
     names = [place.stem for place in places]
-    return [
-        name if names.count(name) == 1 else f"{place.parent.name}-{name}"
-        for name, place in zip(names, places, strict=True)
-    ]
+    for parents in range(1, max((len(place.parts) for place in places), default=0) + 1):
+        if len(set(names)) == len(names):
+            break
+        names = [
+            name if names.count(name) == 1 else _longer_name(place, parents)
+            for name, place in zip(names, places, strict=True)
+        ]
+    return names
+
+
+def _longer_name(place: Path, parents: int) -> str:
+    """A name with so many folders before it; where there are no more, the ending tells apart."""
+    above = place.relative_to(place.anchor).parts[:-1]
+    return "-".join([*above[-parents:], place.stem if parents <= len(above) else place.name])

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from voxadapt.recipes.cross_corpus import folders_of
+
 Run = Callable[..., Any]
 Rows = list[dict[str, str]]
 # The speakers of the second corpus, and its names for the labels.
@@ -128,3 +130,27 @@ def test_options_are_checked(given: list[str], told: str, run_cli: Run) -> None:
     ran = run_cli("cross_corpus", *given, "--out=cross")
     assert ran.code == 2
     assert told in ran.err
+
+
+def test_folders_of_names_that_a_file_system_does_not_tell_apart() -> None:
+    names = ["a b", "a_b", "a", "a:b"]
+    found = [folder.name for folder in folders_of(names, Path("out"))]
+    assert found[0] == "a_b"
+    assert found[2] == "a"
+    assert len(set(found)) == 4
+
+
+def test_manifests_of_the_same_name_in_folders_of_the_same_name(
+    run_cli: Run, options: list[str], corpora: list[Path]
+) -> None:
+    places = []
+    for corpus in corpora:
+        folder = corpus.parent / corpus.stem / "lists"
+        folder.mkdir(parents=True)
+        places.append(corpus.rename(folder / "m.csv"))
+    Path("map.yaml").write_text(MAP.replace("second:", "second-lists-m:"))
+    given = [*options[: options.index("--data")], "--data", *map(str, places), "--allow-outside"]
+    ran = run_cli("cross_corpus", *given, "--label-map=map.yaml", "--out=cross")
+    assert ran.code == 0, ran.err
+    rows = read("cross/matrix.json")["rows"]
+    assert [row["train"] for row in rows] == ["first-lists-m", "second-lists-m"]

@@ -162,6 +162,11 @@ def test_what_cannot_be_tested_on_is_refused_before_anything_is_computed(
 def test_corpora_of_one_file_name_bear_their_folders(tmp_path: Path) -> None:
     sources = [str(tmp_path / name) for name in ("a/clips.csv", "b/clips.csv", "emodb.jsonl")]
     assert name_corpora(sources) == ["a-clips", "b-clips", "emodb"]
+    alike = [str(tmp_path / name) for name in ("a/x/m.csv", "b/x/m.csv", "b/x/m.jsonl", "n.csv")]
+    found = name_corpora(alike)
+    assert (found[0], found[3]) == ("a-x-m", "n")
+    assert len(set(found)) == 4
+    assert name_corpora([]) == []
     with pytest.raises(UsageError, match="is named twice"):
         name_corpora([sources[0], str(tmp_path / "b" / ".." / "a" / "clips.csv")])
 
