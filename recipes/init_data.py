@@ -7,6 +7,7 @@ The manifest is validated, its folds have no speaker in two, and what is not in 
 """
 
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,10 +23,7 @@ from voxadapt.recipes.corpora.intake.fold_choice import (
     warn_of_unknown_speakers,
 )
 from voxadapt.recipes.corpora.intake.found import LeftOut
-from voxadapt.recipes.corpora.intake.manifest_writing import (
-    write_left_out,
-    write_manifest,
-)
+from voxadapt.recipes.corpora.intake.manifest_writing import write_left_out, write_manifest
 from voxadapt.recipes.corpora.intake.options import InitDataOptions
 from voxadapt.recipes.corpora.intake.speaker_overlap import shared_by_folds
 from voxadapt.recipes.corpora.intake.summary_table import summarise, summarise_left_out
@@ -72,8 +70,8 @@ def check_outs(intake: Intake, force: bool) -> None:
     """Refuse to write over what is there.
 
     Raises:
-        UsageError: A manifest is there and `--force` is not given, or its folder is not there or
-            may not be written.
+        UsageError: A manifest is there and `--force` is not given, its name has another ending, or
+            there is no such folder.
     """
     suffixes = [manifest.suffix for manifest in intake.manifests] or [""]
     for out in map(intake.out_of, suffixes):
@@ -180,27 +178,27 @@ def write(out: Path, manifest: SplitManifest, seconds: list[float], intake: Inta
 
 
 def print_next(out: Path, manifest: SplitManifest, *, outside: bool) -> None:
-    """Tell the command that trains on a manifest."""
-    command = ["voxadapt finetune --data", f"'{out}'" if " " in str(out) else str(out)]
+    """Tell the command that takes a manifest, ready for a shell."""
     clips: list[Clip] = manifest.clips
     splits = {clip.split for clip in clips}
+    command = [f"--data {shlex.quote(str(out))}"]
     if not any(clip.label for clip in clips):
-        print(f"next: voxadapt pretrain_adapter --data {command[1]}")
-        return
-    if splits == {"test"}:
-        print(f"next: voxadapt score RUN --data {command[1]} --split test")
-        return
-    if any(clip.fold for clip in clips) and splits == {None}:
-        command.append("--fold all")
-    if overlap_notes(manifest):
-        command.append("--allow-speaker-overlap")
+        command.insert(0, "pretrain_adapter")
+    elif splits == {"test"}:
+        command = ["score RUN", *command, "--split test"]
+    else:
+        command.insert(0, "finetune")
+        if any(clip.fold for clip in clips) and splits == {None}:
+            command.append("--fold all")
+        if overlap_notes(manifest):
+            command.append("--allow-speaker-overlap")
     if outside:
         command.append("--allow-outside")
         print(
             "note: the audio lies outside of the manifest's folder, so commands need "
             "--allow-outside, and the two cannot be moved apart"
         )
-    print("next: " + " ".join(command))
+    print("next: voxadapt " + " ".join(command))
 
 
 def report_left_out(out: Path, left_out: Sequence[LeftOut]) -> None:

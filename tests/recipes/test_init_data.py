@@ -349,6 +349,20 @@ def test_a_manifest_elsewhere_needs_allow_outside_and_says_so(
     finetune_on(run_cli, "elsewhere/m.csv", "--fold=1", "--allow-outside")
 
 
+def test_the_command_for_speech_without_labels_is_told_whole(
+    run_cli: Run, spoken: list[str]
+) -> None:
+    Path("el se").mkdir()
+    Path("list.csv").write_text("path\n" + "".join(f"{name}\n" for name in spoken))
+    given = ["list.csv", "--label-column=none", "--out=el se/m.csv"]
+    ran = run_cli("init_data", *given)
+    assert ran.code == 0, ran.err
+    (told,) = [line for line in ran.out.splitlines() if line.startswith("next: ")]
+    assert told == "next: voxadapt pretrain_adapter --data 'el se/m.csv' --allow-outside"
+    (note,) = [line for line in ran.out.splitlines() if "cannot be moved apart" in line]
+    assert note.startswith("note: the audio lies outside")
+
+
 def test_sessions_as_folds_and_no_speakers(run_cli: Run, spoken: list[str]) -> None:
     pattern = ["--pattern", "s{session}_{label}_{speaker}.wav"]
     ran = run_cli("init_data", "rec", *pattern, "--fold-column=session", "--speaker-column=none")
@@ -389,12 +403,14 @@ def test_the_list_of_corpora(run_cli: Run) -> None:
         (["rec", "--pattern={label}-{speaker}.wav"], "fits none of the 37 audio files"),
         (["rec", "--corpus=emodb"], "does not hold EmoDB"),
         (["rec", "--corpus=emodbb"], "did you mean 'emodb'?"),
+        (["rec", "--corpus=xyz"], "urdu. For others, a YAML file of your own"),
         (["rec/noise.wav"], "a table ends in"),
         (["rec", "--corpus=emodb", "--pattern={label}.wav"], "give one of the two"),
         (["rec", "--classes=4"], "class sets of a --corpus"),
         (["rec", "--emobox=x"], "name the corpus as well"),
         (["--emobox=rec", "--corpus=emodb"], "it holds no such lists"),
         (["--emobox=rec", "--corpus=emodb", "--folds=3"], "its own labels and splits are taken"),
+        (["--emobox=rec", "--corpus=emodb", "--fold-column=speaker"], "such as --fold-column"),
         (["rec", "--pattern={speaker}_{label}_{n}.wav", "--folds=1"], "must be 0, or 2 and more"),
         (["rec", "--pattern={speaker}_{label}_{n}.wav", "--folds=7"], "there are 6 speakers"),
         (["rec", "--pattern={speaker}_{label}_{n}.wav", "--shares=1,2"], "add up to 100"),

@@ -73,7 +73,7 @@ def choose_columns(table: Table, named: Mapping[str, str | None]) -> tuple[dict[
             chosen[meaning] = guess
             said.append(f"{meaning} from {guess!r} ({how})")
     for meaning in ("path", "label"):
-        if meaning not in chosen and named.get(meaning) != NOT_TAKEN:
+        if meaning not in chosen and (meaning == "path" or named.get(meaning) != NOT_TAKEN):
             raise DataError(
                 f"no column could be told to hold the {meaning}; name it by --{meaning}-column. "
                 f"The columns are: {', '.join(map(repr, table.columns))}."

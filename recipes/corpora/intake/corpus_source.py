@@ -7,6 +7,7 @@ from pathlib import Path
 
 from voxadapt.recipes.corpora.errors import DataError, did_you_mean, some_of
 from voxadapt.recipes.corpora.intake.audio_tree import list_tree
+from voxadapt.recipes.corpora.intake.column_guess import NOT_TAKEN
 from voxadapt.recipes.corpora.intake.description import known_names, load_description
 from voxadapt.recipes.corpora.intake.emobox_lists import corpus_folder, read_lists
 from voxadapt.recipes.corpora.intake.emobox_source import audio_folder, find_emobox
@@ -15,14 +16,11 @@ from voxadapt.recipes.corpora.intake.folder_source import find_in_folders
 from voxadapt.recipes.corpora.intake.found import Found, normalise_splits
 from voxadapt.recipes.corpora.intake.known_corpus import find_known
 from voxadapt.recipes.corpora.intake.label_map import apply_label_map, read_label_map
-from voxadapt.recipes.corpora.intake.options import InitDataOptions
+from voxadapt.recipes.corpora.intake.options import TABLE_COLUMNS, InitDataOptions
 from voxadapt.recipes.corpora.intake.pattern_source import find_by_pattern
 from voxadapt.recipes.corpora.intake.summary_table import draw_table
 from voxadapt.recipes.corpora.intake.table_source import find_in_table
 from voxadapt.recipes.running.command_line import UsageError
-
-NOT_TAKEN = "none"
-_COLUMNS = ("path", "label", "speaker", "split", "fold", "id", "start", "end")
 
 
 @dataclass
@@ -144,7 +142,7 @@ def _read_folder(options: InitDataOptions, source: Path) -> Found:
 def _read_table(options: InitDataOptions, source: Path) -> Found:
     if options.pattern:
         raise UsageError("--pattern: it is about a folder's file names; leave it out for a table")
-    named = {name: getattr(options, f"{name}_column") for name in _COLUMNS}
+    named = {name: getattr(options, f"{name}_column") for name in TABLE_COLUMNS}
     audio = Path(os.path.abspath(options.audio)) if options.audio else source.parent
     return find_in_table(source, named, audio)
 
@@ -181,7 +179,7 @@ def _check_no_table_options(options: InitDataOptions) -> None:
     Raises:
         UsageError: One is given.
     """
-    given = {f"--{name}-column": getattr(options, f"{name}_column") for name in _COLUMNS}
+    given = {f"--{name}-column": getattr(options, f"{name}_column") for name in TABLE_COLUMNS}
     wrong = [
         flag
         for flag, value in given.items()

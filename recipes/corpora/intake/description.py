@@ -137,8 +137,8 @@ def load_description(name: str) -> CorpusDescription:
     if plain not in by_plain:
         raise DataError(
             f"--corpus {name}: no such corpus is described here; known are "
-            f"{', '.join(known_names())}{did_you_mean(name, known_names())} For others, a YAML "
-            "file of your own (docs/corpora.md) or --pattern does."
+            f"{', '.join(known_names())}{did_you_mean(name, known_names()) or '.'} For others, a "
+            "YAML file of your own (docs/corpora.md) or --pattern does."
         )
     file = importlib.resources.files(_FOLDER) / f"{by_plain[plain]}.yaml"
     return _read(by_plain[plain], file.read_text(encoding="utf-8"), file.name)

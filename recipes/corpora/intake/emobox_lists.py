@@ -174,7 +174,8 @@ def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
     entries = []
     number = 0
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        # Not `splitlines`, for which some characters inside of a text end a line too.
+        for line in path.read_text(encoding="utf-8").split("\n"):
             number += 1
             if line.strip():
                 entry = json.loads(line)

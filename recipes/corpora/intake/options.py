@@ -6,6 +6,9 @@ from typing import Literal
 
 from voxadapt.recipes.running.options import require
 
+TABLE_COLUMNS = ("path", "label", "speaker", "split", "fold", "id", "start", "end")
+"""What `--NAME-column` names a table's column for."""
+
 
 @dataclass
 class InitDataOptions:
@@ -78,15 +81,17 @@ class InitDataOptions:
 
     def __post_init__(self) -> None:
         folds = self.folds
-        require(folds is None or folds == 0 or folds >= 2, "folds", folds, "0, or 2 and more")
+        require(folds is None or folds == 0 or folds >= 2, "--folds", folds, "0, or 2 and more")
         if self.emobox and not self.corpus:
-            raise ValueError("emobox: name the corpus as well, as --corpus iemocap")
-        if self.emobox and (self.pattern or self.map or self.shares or self.folds):
+            raise ValueError("--emobox: name the corpus as well, as --corpus iemocap")
+        columns = [getattr(self, f"{name}_column") for name in TABLE_COLUMNS]
+        choices = (self.pattern, self.map, self.shares, self.folds, *columns)
+        if self.emobox and any(choices):
             raise ValueError(
-                "emobox: its own labels and splits are taken; leave out --pattern, --map, --folds "
-                "and --shares"
+                "--emobox: its own labels and splits are taken; leave out --pattern, --map, "
+                "--folds, --shares and columns such as --fold-column"
             )
         if self.corpus and self.pattern:
-            raise ValueError("pattern: --corpus says what names mean; give one of the two")
+            raise ValueError("--pattern: --corpus says what names mean; give one of the two")
         if self.classes and (not self.corpus or self.emobox):
-            raise ValueError("classes: these are class sets of a --corpus without --emobox")
+            raise ValueError("--classes: these are class sets of a --corpus without --emobox")

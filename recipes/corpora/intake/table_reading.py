@@ -157,7 +157,8 @@ def _json_entries(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield numbered objects: one a line, of a list, or of an object of objects by id."""
     if lines:
-        for number, line in enumerate(text.splitlines(), 1):
+        # Not `splitlines`, for which some characters inside of a text end a line too.
+        for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 try:
                     yield number, json.loads(line)

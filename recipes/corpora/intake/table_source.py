@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clips from a table in any column naming."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,12 +37,7 @@ def find_in_table(path: Path, named: Mapping[str, str | None], audio: Path) -> F
     for line, row in table.rows:
         _add_row(found, line, row, chosen, lookup)
     if not found.clips:
-        written = [row.get(chosen["path"], "") for _, row in table.rows]
-        raise DataError(
-            f"none of the audio files that {path} names is there: {some_of(written, 3)}; they were "
-            f"looked for in {audio}. Say where they are by --audio FOLDER, and which column names "
-            "them by --path-column."
-        )
+        raise DataError(_no_clip(path, found, audio))
     unknown = list(normalise_splits(found.clips))
     if unknown:
         raise DataError(
@@ -78,6 +74,23 @@ def _add_row(
     except ValueError:
         reason = "start or end is no number of seconds"
         found.left_out.append(LeftOut(f"line {line}: {written}", reason))
+
+
+def _no_clip(path: Path, found: Found, audio: Path) -> str:
+    """Why a table gave no clip at all."""
+    missing = [one.what for one in found.left_out if one.reason == NO_AUDIO]
+    if missing and len(missing) == len(found.left_out):
+        return (
+            f"none of the audio files that {path} names is there: {some_of(missing, 3)}; they were "
+            f"looked for in {audio}. Say where they are by --audio FOLDER, and which column names "
+            "them by --path-column."
+        )
+    reasons = Counter(one.reason for one in found.left_out).most_common(3)
+    told = "; ".join(f"{count:,} rows: {reason}" for reason, count in reasons)
+    return (
+        f"no row of {path} is a clip ({told or 'it has none below its header'}). Say which column "
+        "holds what by --path-column, --label-column and the like, and where audio is by --audio."
+    )
 
 
 def further_columns(row: Mapping[str, str], taken: set[str]) -> dict[str, str]:

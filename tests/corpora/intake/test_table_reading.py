@@ -81,3 +81,12 @@ def test_a_quote_that_is_not_closed(tmp_path: Path) -> None:
 def test_what_is_no_table(name: str, content: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         read_table(write(tmp_path / name, content))
+
+
+def test_a_line_of_json_ends_where_json_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    text = "one\u2028two\x85three"
+    path.write_bytes(f'{{"text": "{text}"}}\r\n\r\n{{"text": "b"}}\r\n'.encode())
+    table = read_table(path)
+    assert [(line, row["text"]) for line, row in table.rows] == [(1, text), (3, "b")]
+    assert table.broken == []

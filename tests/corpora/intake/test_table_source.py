@@ -68,3 +68,21 @@ def test_audio_found_elsewhere_is_said(tmp_path: Path) -> None:
 def test_no_audio_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'a.wav'; they were looked for in .*--audio FOLDER"):
         read(tmp_path, "path,label\na.wav,1\n")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a.wav,\na.wav,\n", r"no row of .*t\.csv is a clip \(2 rows: the row has no label\)"),
+        ("", r"is a clip \(it has none below its header\)"),
+        ("no.wav,x\n", r"none of the audio files that .*t\.csv names is there: 'no\.wav'"),
+    ],
+)
+def test_why_a_table_gives_no_clip(rows: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, f"path,label\n{rows}", "a.wav")
+
+
+def test_a_table_without_a_column_of_audio_is_none(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no column could be told to hold the path"):
+        read(tmp_path, "path,label\na.wav,x\n", "a.wav", path="none")
