@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.manifest_columns import split_meant_by
 from voxadapt.recipes.corpora.manifest_paths import printable
 
 AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 OTHER_AUDIO_EXTENSIONS = (".m4a", ".mp4", ".aac", ".wma", ".opus", ".amr", ".webm", ".sph", ".caf")
-_SPLIT_NAMES = {"train", "training", "valid", "val", "validation", "dev", "test", "testing", "eval"}
 
 
 def read_class_folders(folder: Path) -> tuple[list[Clip], list[str]]:
@@ -61,7 +61,7 @@ def read_class_folders(folder: Path) -> tuple[list[Clip], list[str]]:
 def _layout_problems(entries: list[Path], classes: list[Path]) -> Iterator[str]:
     """Recognise two other layouts, whose sub-folders would be taken for classes in silence."""
     names = [path.name for path in classes]
-    if names and {name.casefold() for name in names} <= _SPLIT_NAMES:
+    if names and all(map(split_meant_by, names)):
         yield (
             f"the sub-folders are named {', '.join(names)}: splits, and not classes; write a "
             "manifest with the columns path, label and split"

@@ -48,6 +48,7 @@ def test_hidden_names_are_passed_over(tree):
         (["a/x.wav", "b/y.wav", "b/sub/z.m4a"], "'b/sub/z.m4a' cannot be taken"),
         (["a/x.wav", "b/y.wav", "docs/readme.md"], "sub-folder 'docs' holds no audio"),
         (["train/a/x.wav", "Test/a/y.wav"], "splits, and not classes"),
+        (["train/a/x.wav", "evaluation/a/y.wav"], "splits, and not classes"),
         (["audio/x.wav", "corpus.csv"], "'corpus.csv'; give that file"),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from voxadapt.recipes.corpora import manifest_paths as module
-from voxadapt.recipes.corpora.manifest_paths import LISTED_FROM, AudioPaths, shown
+from voxadapt.recipes.corpora.manifest_paths import LISTED_FROM, AudioPaths, printable, shown
 
 
 @pytest.fixture
@@ -184,3 +184,9 @@ def test_long_texts_are_cut_in_messages():
     assert shown("a'b") == '"a\'b"'
     assert shown("x" * 200) == repr("x" * 200)
     assert shown("x" * 1_200) == f"'{'x' * 200}'... (1,200 characters)"
+
+
+def test_names_that_are_not_utf8_can_be_printed() -> None:
+    name = b"\xff-\xc3\xa9.wav".decode("utf-8", "surrogateescape")
+    assert printable(name) == "\\udcff-é.wav"
+    printable(name).encode("utf-8")

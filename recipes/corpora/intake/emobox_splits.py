@@ -50,7 +50,7 @@ def arrange_splits(lists: EmoboxLists, clips: list[Clip]) -> tuple[list[SplitMan
         for fold, parts in lists.folds.items()
     }
     by_key = {clip.id: clip for clip in clips}
-    if _is_partition(folds, everything):
+    if _is_partition(folds):
         fold_of = {key: fold for fold, parts in folds.items() for key in parts["test"]}
         chosen = [replace(clip, fold=fold_of[clip.id]) for clip in clips if clip.id in fold_of]
         notes.append(
@@ -103,7 +103,7 @@ def _complete(
     return {**parts, "train": train}
 
 
-def _is_partition(folds: dict[str, dict[str, list[str]]], everything: list[str]) -> bool:
+def _is_partition(folds: dict[str, dict[str, list[str]]]) -> bool:
     """Whether each utterance is tested in one fold, and trains in all others."""
     tested = [key for parts in folds.values() for key in parts["test"]]
     if len(folds) < 2 or len(tested) != len(set(tested)):

@@ -6,8 +6,8 @@ from pathlib import Path
 from voxadapt.recipes.corpora.class_folders import read_class_folders
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import DataError
-from voxadapt.recipes.corpora.intake.audio_tree import draw_tree, list_tree
-from voxadapt.recipes.corpora.intake.found import SPLIT_OF_WORD, Found, LeftOut
+from voxadapt.recipes.corpora.intake.audio_tree import draw_tree, list_tree, unconverted
+from voxadapt.recipes.corpora.intake.found import Found, LeftOut, split_of_word
 from voxadapt.recipes.corpora.intake.table_reading import TABLE_EXTENSIONS
 
 MADE_HERE = ("manifest.csv", ".left_out.csv")
@@ -38,9 +38,9 @@ def find_in_folders(folder: Path) -> Found:
         inner = folder.relative_to(given).as_posix()
         found.notes.append(f"the class folders are taken to be those in {inner}/")
     prefix = "" if folder == given else f"{folder.relative_to(given).as_posix()}/"
-    if len(parts) > 1 and all(part.name.casefold() in SPLIT_OF_WORD for part in parts):
+    if len(parts) > 1 and all(split_of_word(part.name) for part in parts):
         for part in parts:
-            split = SPLIT_OF_WORD[part.name.casefold()]
+            split = split_of_word(part.name)
             for clip in _read(part, found, f"{prefix}{part.name}/"):
                 clip.split = split
         names = ", ".join(part.name for part in parts)
@@ -80,9 +80,6 @@ def _read(folder: Path, found: Found, prefix: str) -> list[Clip]:
         for name in tree.audio
         if folder / name not in taken
     ]
-    found.left_out += [
-        LeftOut(f"{prefix}{name}", "is not read here; convert it to .wav or .flac")
-        for name in tree.foreign
-    ]
+    found.left_out += [LeftOut(f"{prefix}{one.what}", one.reason) for one in unconverted(tree)]
     found.clips += clips
     return clips

@@ -6,16 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpora.manifest_columns import SPLITS
+from voxadapt.recipes.corpora.manifest_columns import SPLITS, split_meant_by
 
-_SPLIT_WORDS = {
-    "train": ("train", "training", "tr", "trn"),
-    "valid": ("valid", "validation", "val", "dev", "development", "devel"),
-    "test": ("test", "testing", "eval", "evaluation", "tst"),
-}
 _KNOWN, _TIMES = ("label", "speaker", "split", "fold"), ("start", "end")
-SPLIT_OF_WORD = {word: split for split, words in _SPLIT_WORDS.items() for word in words}
-"""What corpora call their parts, in lower case, and what the part is called here."""
+# Where a table or a folder is known to be about parts, these can mean nothing else; of a shard or
+# a dataset called tr they could.
+_SHORT_WORDS = {"tr": "train", "trn": "train", "devel": "valid", "tst": "test"}
 
 
 @dataclass(frozen=True)
@@ -48,11 +44,6 @@ class Found:
     has_ids: bool = False
 
 
-def printable(text: str) -> str:
-    """Return a text with what is not UTF-8 in it, as names of files can have it, as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def make_clip(path: Path, clip_id: str, fields: Mapping[str, str]) -> Clip:
     """Make a clip of named texts; names without a meaning in manifests become further columns.
 
@@ -79,6 +70,12 @@ def make_clip(path: Path, clip_id: str, fields: Mapping[str, str]) -> Clip:
     )
 
 
+def split_of_word(word: str) -> str | None:
+    """Return train, valid or test for what a table or a folder calls it; None for other words."""
+    folded = word.strip().casefold()
+    return split_meant_by(folded) or _SHORT_WORDS.get(folded)
+
+
 def normalise_splits(clips: list[Clip]) -> Iterator[str]:
     """Write splits as manifests do, in place.
 
@@ -88,7 +85,7 @@ def normalise_splits(clips: list[Clip]) -> Iterator[str]:
     unknown: dict[str, None] = {}
     for clip in clips:
         if clip.split is not None and clip.split not in SPLITS:
-            split = SPLIT_OF_WORD.get(clip.split.strip().casefold())
+            split = split_of_word(clip.split)
             if split is None:
                 unknown[clip.split] = None
             clip.split = split

@@ -12,13 +12,6 @@ Entries = dict[str, dict[str, str]]
 """Fields by key."""
 
 
-class _Missing(dict):
-    """Fields for a template; asking for one that is not there makes the whole text empty."""
-
-    def __missing__(self, name: str) -> str:
-        raise KeyError(name)
-
-
 def fill(template: str, fields: dict[str, str]) -> str:
     """Fill in a template; the text is empty where a field is missing or empty.
 
@@ -32,7 +25,7 @@ def fill(template: str, fields: dict[str, str]) -> str:
     """
     known = {name: value for name, value in fields.items() if value}
     try:
-        return template.format_map(_Missing(known))
+        return template.format_map(known)
     except KeyError:
         return ""
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import DataError
-from voxadapt.recipes.corpora.intake.found import LeftOut, printable
+from voxadapt.recipes.corpora.intake.found import LeftOut
 from voxadapt.recipes.corpora.manifest import read_manifest
+from voxadapt.recipes.corpora.manifest_paths import printable
 from voxadapt.recipes.corpora.written_aside import UNFINISHED, write_aside
 
 LEFT_OUT_ENDING = ".left_out.csv"
@@ -71,7 +72,7 @@ def write_left_out(out: Path, left_out: Sequence[LeftOut]) -> Path | None:
     if not left_out:
         path.unlink(missing_ok=True)
         return None
-    rows = [{"what": printable(one.what), "reason": one.reason} for one in left_out]
+    rows = [{"what": printable(one.what), "reason": printable(one.reason)} for one in left_out]
     content = _as_csv(["what", "reason"], rows)
     write_aside(path, lambda stream: stream.write(content))
     return path

@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpora.intake.found import LeftOut, printable
+from voxadapt.recipes.corpora.intake.found import LeftOut
 from voxadapt.recipes.corpora.manifest_columns import SPLITS
+from voxadapt.recipes.corpora.manifest_paths import printable
 from voxadapt.recipes.corpora.natural_order import natural_key
 
 _MOST_CLASSES = 12

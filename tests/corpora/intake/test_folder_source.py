@@ -15,14 +15,15 @@ def make(folder: Path, *names: str) -> Path:
 
 
 def test_class_folders_and_what_lies_beside(tmp_path: Path) -> None:
-    found = find_in_folders(make(tmp_path, "sad/x.wav", "happy/y.ogg", "z.wav", "sad/v.mp4"))
+    names = ("sad/x.wav", "happy/y.ogg", "z.wav", "sad/v.mp4", "sad/x.m4a")  # x is converted
+    found = find_in_folders(make(tmp_path, *names))
     assert {(clip.id, clip.label) for clip in found.clips} == {
         ("sad/x.wav", "sad"),
         ("happy/y.ogg", "happy"),
     }
     assert {(one.what, one.reason.split(";")[0]) for one in found.left_out} == {
         ("z.wav", "lies in no class folder"),
-        ("sad/v.mp4", "is not read here"),
+        ("sad/v.mp4", ".mp4 is not read here"),
     }
 
 

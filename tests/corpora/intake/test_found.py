@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpora.intake.found import make_clip, normalise_splits, printable
+from voxadapt.recipes.corpora.intake.found import make_clip, normalise_splits
 
 
 def test_fields_become_what_they_mean() -> None:
@@ -16,14 +16,8 @@ def test_fields_become_what_they_mean() -> None:
         make_clip(Path("/a.wav"), "a", {"start": "soon"})
 
 
-def test_names_that_are_not_utf8_can_be_printed() -> None:
-    name = b"\xff-\xc3\xa9.wav".decode("utf-8", "surrogateescape")
-    assert printable(name) == "\\udcff-é.wav"
-    printable(name).encode("utf-8")
-
-
 def test_splits_get_the_names_of_manifests() -> None:
-    words = ["train", "TRAIN", "dev", "Val", "test", "evaluation", None, "holdout", "holdout"]
+    words = ["train", "TRAIN", "dev", "Val", "test", "tst ", None, "holdout", "holdout"]
     clips = [Clip("a", Path("a"), split=word) for word in words]
     assert list(normalise_splits(clips)) == ["holdout"]
     expected = ["train", "train", "valid", "valid", "test", "test", None, None, None]
