@@ -7,6 +7,7 @@ Every clip is decoded once, by several processes, about a thousand times faster 
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -96,12 +97,7 @@ class CheckOptions:
 def main(argv: Sequence[str] | None = None) -> CorpusCheck:
     """Run the recipe: prints what was found, and leaves with code 1 where there are errors."""
     options = parse(CheckOptions, argv, prog="check_data.py", positionals=("data",))
-    targets = [Path(out) for out in (options.json, options.html) if out]
-    for out in targets:
-        if out.is_dir() or not out.parent.is_dir():
-            raise UsageError(f"{out}: give a file in a folder that is there")
-    if options.fix:
-        check_fix_target(Path(options.fix), options.data)
+    check_targets(options)
     limits = AudioLimits(
         options.min_seconds, options.max_seconds, options.max_clipped, options.max_offset
     )
@@ -127,6 +123,25 @@ def main(argv: Sequence[str] | None = None) -> CorpusCheck:
     return check
 
 
+def check_targets(options: CheckOptions) -> None:
+    """Refuse files that cannot be written, or must not be, before hours are spent.
+
+    Raises:
+        UsageError: One is a folder, in no folder, the manifest itself, or named twice.
+    """
+    named = [Path(out) for out in (options.json, options.html, options.fix) if out]
+    source = Path(options.data)
+    for number, out in enumerate(named):
+        if out.is_dir() or not out.parent.is_dir():
+            raise UsageError(f"{out}: give a file in a folder that is there")
+        if out.exists() and source.exists() and out.samefile(source):
+            raise UsageError(f"{out}: is what is checked; give another file")
+        if os.path.abspath(out) in map(os.path.abspath, named[:number]):
+            raise UsageError(f"{out}: is named for two things; give each its own file")
+    if options.fix:
+        check_fix_target(Path(options.fix), options.data)
+
+
 def _write(check: CorpusCheck, options: CheckOptions, limits: AudioLimits) -> None:
     if options.json:
         write_json(Path(options.json), check_record(check))
@@ -143,6 +158,13 @@ def _write(check: CorpusCheck, options: CheckOptions, limits: AudioLimits) -> No
             left_out,
             reasons_file(out),
         )
+        kinds = {finding.kind for finding in check.findings if finding.row is not None}
+        for kind in sorted(set(options.leave_out) - kinds):
+            logger.warning(
+                "--leave-out %s: no clip has a finding of that kind; those there are: %s",
+                kind,
+                ", ".join(sorted(kinds)) or "none",
+            )
 
 
 if __name__ == "__main__":

@@ -78,10 +78,10 @@ def read_checked(
     if is_container(os.fspath(source)):
         return _read_container(os.fspath(source), label)
     place = Path(os.path.abspath(source))
-    if place.is_dir():
+    if place.is_dir() and label == "label":
         return _read_folder(place, os.fspath(source))
-    if not place.is_file():
-        read_manifest(source)  # which says so, and what else lies there
+    if not place.is_file():  # which is said, and what else lies there, or that classes are labels
+        read_manifest(source, label=label)
     found = read_rows(place, plain={*COLUMNS, label})
     problems = column_problems(found.columns, label, require_label=False)
     needed = {"path", label} if label != "label" else {"path"}

@@ -15,6 +15,9 @@ import soundfile
 
 from voxadapt.recipes.corpora.manifest import read_manifest
 
+from ..corpora.hf_corpora import save_splits
+from ..corpora.wds_corpora import shard_corpus
+
 COLUMNS = ["path", "id", "label", "speaker", "split", "mood <b>"]
 
 
@@ -68,12 +71,16 @@ def test_exit_codes(run_cli: Callable[..., Any], corpus_folder: Path, clean_corp
         [clean_corpus, "--fix", "out.txt"],
         [clean_corpus, "--fix", clean_corpus],
         [clean_corpus, "--html", "no/folder.html"],
+        [clean_corpus, "--json", clean_corpus],
+        [clean_corpus, "--html", corpus_folder / "audio files" / ".." / "clean.csv"],
+        [clean_corpus, "--json", "one.json", "--html", "one.json"],
         [clean_corpus, "--what"],
     ):
         wrong = run_cli("check_data", *arguments)
         assert wrong.code == 2, arguments
         assert "error: " in wrong.err
         assert "Traceback" not in wrong.err
+    assert clean_corpus.read_text(encoding="utf-8").startswith("path,id")
 
 
 def test_the_table_tells_line_clip_measurement_and_advice(
@@ -158,6 +165,13 @@ def test_kinds_of_warnings_can_be_left_out_too(
     ran = run_cli("check_data", *options)
     assert ran.code == 0
     assert len(read_manifest(corpus_folder / "long.csv").clips) == 11
+    assert "--leave-out" not in ran.err
+    options = [clean_corpus, "--fix", corpus_folder / "all.csv", "--leave-out", "shrot"]
+    ran = run_cli("check_data", *options)
+    assert len(read_manifest(corpus_folder / "all.csv").clips) == 12
+    assert (
+        "--leave-out shrot: no clip has a finding of that kind; those there are: short" in ran.err
+    )
 
 
 def test_json_lines_keep_their_numbers_and_lists(
@@ -248,3 +262,34 @@ def test_help_teaches_the_exit_codes(run_cli: Callable[..., Any]) -> None:
     )
     for option in ("--json", "--html", "--fix", "--leave-out", "--jobs", "--allow-speaker-overlap"):
         assert option in out
+
+
+@pytest.mark.parametrize(("prefix", "library"), [("hf:", "datasets"), ("wds:", "webdataset")])
+def test_audio_that_is_no_file_of_its_own(
+    prefix: str,
+    library: str,
+    run_cli: Callable[..., Any],
+    corpus_rows: list[dict[str, str]],
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip(library)
+    if prefix == "hf:":
+        source = f"hf:{save_splits(corpus_rows, tmp_path / 'saved')}"
+    else:
+        source = shard_corpus(corpus_rows, tmp_path)
+    ran = run_cli("check_data", source, "--json", "check.json")
+    assert ran.code in (0, 1), ran.err  # so small a corpus may well have something wrong
+    record = json.loads(Path("check.json").read_text(encoding="utf-8"))
+    assert "missing" not in json.dumps(record["findings"])
+    assert len(record["clips"]) == 25
+    ran = run_cli("check_data", source, "--fix", "fixed.csv")
+    assert ran.code == 2
+    assert "leave --fix out" in ran.err
+
+
+def test_a_folder_of_classes_has_no_other_labels(
+    run_cli: Callable[..., Any], corpus_folder: Path
+) -> None:
+    ran = run_cli("check_data", corpus_folder, "--label=emotion")
+    assert ran.code == 2
+    assert "it is a folder of classes, which has no column 'emotion'" in ran.err

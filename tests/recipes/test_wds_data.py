@@ -137,17 +137,6 @@ def test_processes_train_the_same_online(
     assert load_checkpoint(Path("two")) is not None
 
 
-def test_check_data(source: str, run_cli: Run) -> None:
-    ran = run_cli("check_data", source, "--json", "check.json")
-    assert ran.code in (0, 1), ran.err  # so small a corpus may well have something wrong
-    record = json.loads(Path("check.json").read_text())
-    assert "missing" not in json.dumps(record["findings"])
-    assert len(record["clips"]) == 25
-    ran = run_cli("check_data", source, "--fix", "fixed.csv")
-    assert ran.code == 2
-    assert "leave --fix out" in ran.err
-
-
 def test_errors_are_one_message(source: str, run_cli: Run, tmp_path: Path) -> None:
     ran = run_cli("extract_features", "--data", source.replace("003", "004"))
     assert ran.code == 2
