@@ -31,7 +31,9 @@ from voxadapt.recipes.predicting.result_writers import (
     allowed_outputs,
     open_writer,
 )
+from voxadapt.recipes.running.closed_pipe import stop_at_closed_pipe
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.device_choice import choose_device
 from voxadapt.recipes.running.encoder_precision import usable_precision
 
 logger = logging.getLogger(__name__)
@@ -111,11 +113,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     with open_output(options) as stream, stop_at_closed_pipe():
         writer = open_writer(kind, stream, outputs, paths)
         done, bad = write_all(writer, paths, found, keep=options.embeddings is not None)
-        stream.flush()
     if options.embeddings:
-        write_embeddings(Path(options.embeddings), *done)
+        try:
+            write_embeddings(Path(options.embeddings), *done)
+        except OSError as error:
+            raise UsageError(f"--embeddings {options.embeddings}: {_not_writable(error)}") from None
     if bad:
         finish_with_bad(options, bad, len(paths))
+    if options.out and options.overwrite:
+        bad_listing(options.out).unlink(missing_ok=True)  # of the results that were replaced
 
 
 def check_options(options: PredictOptions) -> Format:
@@ -138,6 +144,8 @@ def check_options(options: PredictOptions) -> Format:
             raise UsageError(
                 f"{flag} {file}: is there already; name another file, or add --overwrite"
             )
+    if options.out and options.embeddings and _same_file(options.out, options.embeddings):
+        raise UsageError(f"--embeddings {options.embeddings}: is --out too; name another file")
     if options.embeddings and Path(options.embeddings).suffix.lower() not in EMBEDDING_ENDINGS:
         raise UsageError(f"--embeddings {options.embeddings}: must end with .npy or .npz")
     if options.batch_seconds is not None and not options.batch_seconds > 0:
@@ -152,45 +160,34 @@ def check_options(options: PredictOptions) -> Format:
     return kind
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        UsageError: It is no device, or this machine has none of it.
-    """
-    here = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if name == "auto":
-        return here or torch.device("cpu")
-    allowed = ", ".join(["auto", "cpu", *([here.type] if here else [])])
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"--device {name}: is no device; allowed here: {allowed}") from error
-    known = 0 if here is None or here.type != device.type else torch.accelerator.device_count()
-    if device.type != "cpu" and (device.index or 0) >= known:
-        raise UsageError(f"--device {name}: this machine has none; allowed here: {allowed}")
-    return device
-
-
 @contextmanager
 def open_output(options: PredictOptions) -> Iterator[TextIO]:
-    """Standard output, or the file of --out."""
+    """Standard output, or the file of --out.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
     if options.out is None:
         yield sys.stdout
         return
-    with open(options.out, "w", encoding="utf-8", newline="") as stream:
-        yield stream
-
-
-@contextmanager
-def stop_at_closed_pipe() -> Iterator[None]:
-    """End quietly where the reader has gone, as ``head`` does after its lines."""
     try:
-        yield
-    except BrokenPipeError:
-        # Else the interpreter complains once more when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+        with open(options.out, "w", encoding="utf-8", newline="") as stream:
+            yield stream
+    except OSError as error:
+        raise UsageError(f"--out {options.out}: {_not_writable(error)}") from error
+
+
+def bad_listing(out: str) -> Path:
+    """Where the files that cannot be used are listed beside --out."""
+    return Path(out).with_suffix(".bad_audio.jsonl")
+
+
+def _same_file(one: str, other: str) -> bool:
+    return os.path.abspath(one) == os.path.abspath(other)
+
+
+def _not_writable(error: OSError) -> str:
+    return f"cannot be written ({error.strerror or error}). Make room, or name another file"
 
 
 def write_all(
@@ -232,7 +229,7 @@ def finish_with_bad(options: PredictOptions, bad: Sequence[AudioError], count: i
     """Say how many files could not be used, list them beside --out, and leave with code 1."""
     print(f"{len(bad)} of {count} files could not be used", file=sys.stderr)
     if options.out:
-        listing = Path(options.out).with_suffix(".bad_audio.jsonl")
+        listing = bad_listing(options.out)
         lines = [
             {"path": printable(e.path), "reason": e.reason, "message": printable(e.message)}
             for e in bad

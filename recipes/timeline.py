@@ -18,8 +18,9 @@ from voxadapt.allowed_labels import allowed_mask
 from voxadapt.backbones import AudioError, Precision
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.outputs import LabelOutputs, Outputs
-from voxadapt.recipes.predict import choose_device, stop_at_closed_pipe
+from voxadapt.recipes.running.closed_pipe import stop_at_closed_pipe
 from voxadapt.recipes.running.command_line import UsageError, flag, leave, parse, run_command
+from voxadapt.recipes.running.device_choice import choose_device
 from voxadapt.recipes.running.encoder_precision import usable_precision
 from voxadapt.recipes.timelines.outputs import (
     Kind,

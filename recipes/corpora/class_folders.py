@@ -81,7 +81,7 @@ def _is_audio(name: str) -> bool:
 def files_below(folder: Path) -> Iterator[Path]:
     """Yield all files below a folder, through links as well, each real folder once."""
     # A link back to the corpus would put all other classes into this one.
-    entered = {os.path.realpath(folder.parent)}
+    entered = {os.path.realpath(os.path.dirname(os.path.abspath(folder)))}
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         real = os.path.realpath(parent)

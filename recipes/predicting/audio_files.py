@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from voxadapt.recipes.corpora.class_folders import AUDIO_EXTENSIONS
+from voxadapt.recipes.corpora.class_folders import AUDIO_EXTENSIONS, files_below
 from voxadapt.recipes.running.command_line import UsageError
 
 STANDARD_INPUT = "-"
@@ -18,9 +18,9 @@ def find_files(names: Sequence[str], listed: BinaryIO | None = None) -> list[Pat
     """Files as they are named, each once, in the order of the names.
 
     Args:
-        names: Files; folders, which are searched at all depths for audio by its ending; patterns
-            such as ``calls/**/*.wav``, for shells that leave them as they are; and ``-``, a list of
-            files on standard input.
+        names: Files; folders, which are searched at all depths for audio by its ending, names that
+            begin with a dot passed over; patterns such as ``calls/**/*.wav``, for shells that leave
+            them as they are; and ``-``, a list of files on standard input.
         listed: Where the list comes from; None is standard input.
 
     Returns:
@@ -50,7 +50,7 @@ def _named(name: str, listed: BinaryIO | None) -> Iterable[Path]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_EXTENSIONS)
+    found = sorted(path for path in files_below(folder) if path.suffix.lower() in AUDIO_EXTENSIONS)
     if not found:
         raise UsageError(f"{folder}: this folder holds no audio file ({_endings()})")
     return found

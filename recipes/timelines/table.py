@@ -26,7 +26,7 @@ def timeline_table(timeline: Timeline) -> str:
 
 def _segment_rows(timeline: Timeline, column: str) -> Iterator[str]:
     segments = timeline.segments(column)
-    width = max(len("label"), *(len(segment.label) for segment in segments))
+    width = max([len("label"), *(len(segment.label) for segment in segments)])
     yield f"  {'start':>10} {'end':>10}  {'label':<{width}}  probability"
     for one in segments:
         times = f"{clock(one.start):>10} {clock(one.end):>10}"

@@ -141,6 +141,22 @@ def test_results_and_embeddings_go_to_files_whose_rows_are_the_same_clips(
     last = run_cli("predict", finetuned, recordings / "hum_3_0.wav", *files, "--overwrite")
     assert last.code == 0, last.err
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
+    assert not (tmp_path / "out.bad_audio.jsonl").exists()  # that was of other results
+
+
+def test_files_that_cannot_be_written_are_said(
+    run_cli: Run, finetuned: Path, recordings: Path
+) -> None:
+    clip = recordings / "hum_3_0.wav"
+    ran = run_cli("predict", finetuned, clip, "--out=x.npy", "--embeddings=./x.npy")
+    assert ran.code == 2
+    assert "--embeddings ./x.npy: is --out too; name another file" in ran.err
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no device that is always full")
+    ran = run_cli("predict", finetuned, clip, "--out=/dev/full", "--overwrite")
+    assert ran.code == 2
+    assert "--out /dev/full: cannot be written (No space left on device). Make room" in ran.err
+    assert "Traceback" not in ran.err
 
 
 def test_a_list_on_standard_input_and_a_pattern(

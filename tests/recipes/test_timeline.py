@@ -4,6 +4,7 @@
 import csv
 import io
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -239,6 +240,21 @@ def test_a_reader_that_has_gone_ends_it_quietly(model: Path, calls: Path) -> Non
     assert len(ran.stdout) == 10
     assert "Traceback" not in ran.stderr
     assert "BrokenPipe" not in ran.stderr
+
+
+def test_a_reader_that_never_read_ends_it_quietly(model: Path, calls: Path) -> None:
+    command = [sys.executable, "-m", "voxadapt.cli", "timeline", model, calls, "--format=csv"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ran = subprocess.run(
+            list(map(str, command)), stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+        )
+    finally:
+        os.close(writer)
+    assert ran.returncode == 1
+    assert "BrokenPipe" not in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 PEAK = """

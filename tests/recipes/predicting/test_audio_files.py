@@ -33,6 +33,15 @@ def test_files_are_taken_as_they_are_and_folders_by_their_endings() -> None:
 
 
 @pytest.mark.usefixtures("folder")
+def test_hidden_files_are_none_of_a_folders(folder: Path) -> None:
+    for name in ("deep/._C.WAV", ".trash/e.wav"):  # as macOS leaves them
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    assert names(".") == ["a.flac", "b.wav", "deep/C.WAV", "deep/er/d.mp3"]
+    assert names("deep/._C.WAV") == ["deep/._C.WAV"]
+
+
+@pytest.mark.usefixtures("folder")
 def test_patterns_find_what_a_shell_would() -> None:
     assert names("*.wav") == ["b.wav"]
     assert names("**/*.[mM]*") == ["deep/er/d.mp3"]
