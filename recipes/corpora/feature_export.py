@@ -89,7 +89,8 @@ def export_npy(
     written = []
     for name, indices in parts.items():
         for ending, lines in _texts(indices, clips, store).items():
-            text = "".join(f"{line}\n" for line in lines).encode()
+            # The names of files as they are, bytes that are no UTF-8 included.
+            text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
             written.append(folder / f"{name}.{ending}")
             write_aside(written[-1], partial(_write_bytes, text))
         # The biggest comes last: where it is, the part is complete.

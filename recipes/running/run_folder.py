@@ -157,7 +157,9 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON aside and rename it, so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    write_aside(path, lambda file: file.write(text.encode()))
+    # Bytes of a file's name that is no UTF-8 become JSON's own way to write them.
+    encoded = text.encode("utf-8", "backslashreplace")
+    write_aside(path, lambda file: file.write(encoded))
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -58,6 +59,18 @@ def test_what_is_read_back_is_what_was_in_the_store(tmp_path):
         for found, index in zip(frames, indices, strict=True):
             assert found.dtype == np.float32
             np.testing.assert_array_equal(found, store.frames(index).astype(np.float32))
+
+
+def test_names_of_files_are_written_as_they_are(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    try:
+        soundfile.write(path, np.zeros(800), 16_000)
+    except (OSError, soundfile.LibsndfileError):
+        pytest.skip("this file system takes no such name")
+    clips = [Clip(id="a", path=path), clip("b", folder=tmp_path)]
+    export_npy(tmp_path / "out", parts_of(clips), clips, Store([5, 3]))
+    lines = (tmp_path / "out" / "all.tsv").read_bytes().splitlines()
+    assert lines[1] == b"caf\xe9.wav\t800"
 
 
 def test_array_is_as_numpy_saves_it(tmp_path):

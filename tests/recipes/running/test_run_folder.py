@@ -121,6 +121,9 @@ def test_json_is_never_half_written(tmp_path: Path) -> None:
         write_json(path, object())
     assert json.loads(path.read_text(encoding="utf-8")) == {"name": "Zoë"}
     assert [file.name for file in path.parent.iterdir()] == ["x.json"]
+    name = b"caf\xe9".decode("utf-8", "surrogateescape")  # of a file, as the command line has it
+    write_json(path, {"data": [name]})
+    assert json.loads(path.read_bytes()) == {"data": [name]}
 
 
 def test_versions_name_what_can_change_a_result() -> None:
