@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A manifest without its bad rows, and a list of why each was left out."""
 
-import csv
-import io
 import json
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from voxadapt.recipes.corpora.checked_rows import CheckedManifest
 from voxadapt.recipes.corpora.corpus_check import CorpusCheck
+from voxadapt.recipes.corpora.csv_text import csv_text
 from voxadapt.recipes.corpora.manifest import is_container
 from voxadapt.recipes.corpora.manifest_paths import printable
 from voxadapt.recipes.corpora.written_aside import write_aside
@@ -97,11 +96,10 @@ def write_fixed(check: CorpusCheck, out: Path, kinds: Collection[str] = ()) -> t
             left_out.add(index)
             continue
         kept.append({**originals.get(row.line or 0, row.values), "path": path})
-    text = _as_csv if out.suffix.lower() == ".csv" else _as_jsonl
-    _write(out, text(manifest.columns, kept))
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([_REASON_COLUMNS, *listed])
-    _write(reasons_file(out), printable(table.getvalue()))
+    is_csv = out.suffix.lower() == ".csv"
+    _write(out, csv_text(manifest.columns, kept) if is_csv else _as_jsonl(kept))
+    reasons_rows = [dict(zip(_REASON_COLUMNS, row, strict=True)) for row in listed]
+    _write(reasons_file(out), printable(csv_text(_REASON_COLUMNS, reasons_rows)))
     return len(kept), len(left_out)
 
 
@@ -128,15 +126,7 @@ def _path_from(folder: Path, manifest: CheckedManifest, written: str) -> str:
     return Path(os.path.relpath(absolute, os.path.abspath(folder))).as_posix()
 
 
-def _as_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
-    table = io.StringIO()
-    writer = csv.DictWriter(table, fieldnames=columns, lineterminator="\n", restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    return table.getvalue()
-
-
-def _as_jsonl(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:
+def _as_jsonl(rows: Iterable[dict[str, Any]]) -> str:
     return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
 
 

@@ -64,8 +64,8 @@ def read_hf_dataset(text: str, *, label: str, require_label: bool) -> list[Clip]
     The column of type Audio is the audio; one with class names as label gives those names. The
     splits of the dataset are the clips' splits (validation is `valid`); of a dataset with nothing
     but a train split, nothing is known of splits, unless it has a column `split` that says them.
-    `speaker` is the first column of
-    `SPEAKER_COLUMNS`, `fold` is the fold, and all further columns of text and numbers are kept.
+    `speaker` is the first column of `SPEAKER_COLUMNS`, `fold` is the fold, and all further columns
+    of text and numbers are kept.
 
     Args:
         text: `hf:NAME`, `hf:NAME:SPLIT` or `hf:NAME:CONFIG:SPLIT`.

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from voxadapt.recipes.corpora.json_text import text_of_json
+
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _CHUNK_BYTES = 1 << 20
 
@@ -145,7 +147,7 @@ def _iterate_jsonl(path: Path, found: Rows, plain: Collection[str]) -> Iterator[
         yield (
             line,
             {
-                sys.intern(name): value.strip() if type(value) is str else _as_text(value)
+                sys.intern(name): value.strip() if type(value) is str else text_of_json(value)
                 for name, value in row.items()
             },
         )
@@ -155,7 +157,7 @@ def _iterate_jsonl(path: Path, found: Rows, plain: Collection[str]) -> Iterator[
 def _value_problems(row: dict[str, Any], plain: Collection[str]) -> Iterator[str]:
     for name in plain:
         if isinstance(row.get(name), (list, dict)):
-            yield f"{name} is {_as_text(row[name])}; write one text or number"
+            yield f"{name} is {text_of_json(row[name])}; write one text or number"
     for name in _half_characters(row):
         yield (
             f"{name} holds half of a character (\\ud800 to \\udfff alone); write the whole of it"
@@ -170,7 +172,7 @@ def _half_characters(row: dict[str, Any]) -> list[str]:
     return [
         name.encode("utf-8", "backslashreplace").decode()
         for name, value in row.items()
-        if not (_is_text(name) and (name == "path" or _is_text(_as_text(value))))
+        if not (_is_text(name) and (name == "path" or _is_text(text_of_json(value))))
     ]
 
 
@@ -180,13 +182,6 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _as_text(value: Any) -> str:
-    """Text of a JSON value: null is empty, a number or a nested value stays as JSON."""
-    if value is None:
-        return ""
-    return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _lines(path: Path, problems: list[str], not_utf8: list[int]) -> Iterator[str]:

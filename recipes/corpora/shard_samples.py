@@ -12,6 +12,8 @@ from typing import Any
 from voxadapt.backbones.audio import AudioError, audio_seconds
 from voxadapt.recipes.corpora.class_folders import AUDIO_EXTENSIONS
 from voxadapt.recipes.corpora.clip_keys import content_digest
+from voxadapt.recipes.corpora.json_text import text_of_json
+from voxadapt.recipes.corpora.manifest_paths import printable
 from voxadapt.recipes.corpora.tar_member import TarMember
 
 _TEXT_BYTES = 1 << 20
@@ -132,7 +134,4 @@ def _fields(content: bytes, column: str, kind: str) -> dict[str, str]:
 
 
 def _as_text(value: Any) -> str:
-    if value is None:
-        return ""
-    text = value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace").decode()
+    return printable(text_of_json(value))

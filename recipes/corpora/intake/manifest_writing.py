@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes clips as a manifest, and what was left out beside it."""
 
-import csv
-import io
 import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 from voxadapt.recipes.corpora.clip import Clip
+from voxadapt.recipes.corpora.csv_text import csv_text
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.intake.found import LeftOut
 from voxadapt.recipes.corpora.manifest import read_manifest
@@ -38,13 +37,13 @@ def write_manifest(
     """
     folder = Path(os.path.abspath(out)).parent
     paths = [_relative(clip.path, folder) for clip in clips]
-    outside = any(path.startswith("..") or os.path.isabs(path) for path in paths)
+    outside = any(path.split("/")[0] == ".." or os.path.isabs(path) for path in paths)
     rows = [
         _row(clip, path, length, has_ids)
         for clip, path, length in zip(clips, paths, seconds, strict=True)
     ]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    content = _as_csv(columns, rows)
+    content = csv_text(columns, rows).encode()
     # Read under another name first: a manifest that cannot be used must not lie there as one.
     trial = out.with_name(f".{uuid.uuid4().hex}{UNFINISHED}.csv")
     try:
@@ -73,7 +72,7 @@ def write_left_out(out: Path, left_out: Sequence[LeftOut]) -> Path | None:
         path.unlink(missing_ok=True)
         return None
     rows = [{"what": printable(one.what), "reason": printable(one.reason)} for one in left_out]
-    content = _as_csv(["what", "reason"], rows)
+    content = csv_text(["what", "reason"], rows).encode()
     write_aside(path, lambda stream: stream.write(content))
     return path
 
@@ -98,11 +97,3 @@ def _relative(path: Path, folder: Path) -> str:
         return Path(os.path.relpath(path, folder)).as_posix()
     except ValueError:  # Windows: another drive
         return str(path)
-
-
-def _as_csv(columns: Sequence[str], rows: Sequence[dict[str, str]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode("utf-8")

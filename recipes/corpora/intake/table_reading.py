@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from voxadapt.recipes.corpora.errors import DataError
+from voxadapt.recipes.corpora.json_text import text_of_json
 
 TABLE_EXTENSIONS = (".csv", ".tsv", ".txt", ".tab", ".jsonl", ".ndjson", ".json")
 
@@ -145,7 +146,7 @@ def _read_json(path: Path, text: str, *, lines: bool) -> Table:
         if not isinstance(entry, dict):
             table.broken.append((line, "it holds no object"))
             continue
-        row = {str(name): _as_text(value) for name, value in entry.items()}
+        row = {str(name): text_of_json(value) for name, value in entry.items()}
         names.update(dict.fromkeys(row))
         table.rows.append((line, row))
     table.columns = list(names)
@@ -177,9 +178,3 @@ def _json_entries(
     if not isinstance(content, list):
         raise DataError(f"{path} must hold a list of objects, or an object of objects by id.")
     yield from enumerate(content, 1)
-
-
-def _as_text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -19,7 +19,7 @@ def clip(folder: Path, name: str, **given: object) -> Clip:
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     clips = [
         clip(tmp_path, 'a "b", c.wav', speaker="s1", split="test", columns={"text": "é, 日本\n2"}),
-        clip(tmp_path, "a/x.wav", start=1.5, end=2.25, fold="1", columns={"age": "", "n": "7"}),
+        clip(tmp_path, "a/x.wav", start=1.5, end=2.25, fold="1", columns={"age": "", "n": "7\r8"}),
     ]
     clips[0].split = None
     out = tmp_path / "m.csv"
@@ -28,6 +28,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert [one.path for one in read] == [one.path for one in clips]
     assert (read[1].start, read[1].end, read[1].fold) == (1.5, 2.25, "1")
     assert read[0].columns == {"seconds": "0.500", "text": "é, 日本\n2", "n": ""}
+    assert read[1].columns["n"] == "7\r8"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", 'a "b", c.wav', "m.csv"]
 
 
