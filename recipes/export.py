@@ -29,6 +29,7 @@ from voxadapt.recipes.exporting.onnx_file import (
     file_bytes,
     onnx_parts,
     require_packages,
+    weights_name,
     write_onnx,
 )
 from voxadapt.recipes.exporting.onnx_session import OnnxModel
@@ -103,8 +104,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         if clips:
             skip_bad = options.on_bad_audio == "skip"
             accuracy = compare_accuracy(model, files, clips, skip_bad=skip_bad)
-            described = f"{len(clips)} clips ({options.split}), {torch.get_num_threads()} threads"
-            print(accuracy_table(model.outputs, accuracy, described))
+            how = f"({options.split}), {torch.get_num_threads()} threads"
+            print(accuracy_table(model.outputs, accuracy, how))
         for part in [part for written in files for part in onnx_parts(written)]:
             shutil.move(part, out.parent / part.name)
     record = {
@@ -130,8 +131,9 @@ def check_target(options: ExportOptions) -> Path:
     out = Path(options.onnx)
     if out.suffix != ".onnx":
         raise UsageError(f"--onnx {out}: found the ending {out.suffix!r}, must be .onnx")
-    for path in (out, int8_name(out), sidecar(out)):
-        if path.exists() and (options.int8 or path != int8_name(out)):
+    files = [out, *([int8_name(out)] if options.int8 else [])]
+    for path in [*files, *map(weights_name, files), sidecar(out)]:
+        if path.exists():
             raise UsageError(f"--onnx {out}: {path} is there already; nothing was overwritten")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

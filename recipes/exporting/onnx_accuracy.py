@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How an exported model fares on labelled clips beside the one that it was made from."""
 
+import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,8 @@ from voxadapt.recipes.exporting.parity import run_alone
 from voxadapt.recipes.finetuning.labelled_frames import targets_for
 from voxadapt.recipes.scoring.target_scores import selection_name, validation_scores
 
+logger = logging.getLogger(__name__)
+
 TORCH = "torch"
 Run = Callable[[Tensor], np.ndarray]
 
@@ -33,6 +36,7 @@ class AccuracyRow:
 
     Attributes:
         name: ``torch``, or the file's.
+        clips: How many clips there were, without those that cannot be read.
         score: UA (fraction), or CCC of a model of values.
         agreement: Share of clips with torch's label; None for values.
         difference: Largest difference from torch of a probability or value.
@@ -41,6 +45,7 @@ class AccuracyRow:
     """
 
     name: str
+    clips: int
     score: float
     agreement: float | None
     difference: float
@@ -57,7 +62,8 @@ def compare_accuracy(
         model: In eval mode, on the CPU.
         files: The files.
         clips: Clips with labels or values.
-        skip_bad: Whether clips that cannot be read are left out; else they are an error.
+        skip_bad: Whether clips that cannot be read are left out, and logged; else they are an
+            error.
 
     Raises:
         DataError: With the clips that cannot be read; or none is left.
@@ -72,6 +78,7 @@ def compare_accuracy(
     return [
         AccuracyRow(
             name,
+            len(kept),
             validation_scores(model.outputs, targets, activated[name])[
                 f"valid_{selection_name(model.outputs)}"
             ],
@@ -112,6 +119,8 @@ def _run_all(
         raise DataError("--data: clips cannot be used; mend them, or add --on-bad-audio skip:", bad)
     if not kept:
         raise DataError("--data: no clip can be used:", bad)
+    for told in bad:
+        logger.warning("left out: %s", told)
     return kept, {name: np.stack(found).astype(float) for name, found in rows.items()}, times
 
 
@@ -124,19 +133,19 @@ def _agreement(outputs: Outputs, found: np.ndarray, expected: np.ndarray) -> flo
     return float(same.mean())
 
 
-def accuracy_table(outputs: Outputs, rows: Sequence[AccuracyRow], clips: str) -> str:
+def accuracy_table(outputs: Outputs, rows: Sequence[AccuracyRow], how: str) -> str:
     """The rows as text.
 
     Args:
         outputs: What the model says.
         rows: From `compare_accuracy`.
-        clips: What they were run on, in words.
+        how: Which clips those are and how they were run, in words.
     """
     labelled = isinstance(outputs, LabelOutputs)
     width = max(len(row.name) for row in rows)
     score = "UA, %" if labelled else "CCC"
     lines = [
-        f"Accuracy on {clips}, one clip at a time",
+        f"Accuracy on {rows[0].clips} clips {how}, one clip at a time",
         f"  {'':{width}}  {score:>6}  same label  difference  ms a clip       MB",
     ]
     for row in rows:

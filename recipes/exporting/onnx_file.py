@@ -136,7 +136,12 @@ def file_bytes(path: Path) -> int:
 
 def onnx_parts(path: Path) -> list[Path]:
     """The files that a model consists of."""
-    return [part for part in (path, path.with_name(path.name + ".data")) if part.exists()]
+    return [part for part in (path, weights_name(path)) if part.exists()]
+
+
+def weights_name(path: Path) -> Path:
+    """Where the weights of a large model lie, beside its file."""
+    return path.with_name(f"{path.name}.data")
 
 
 def _first(error: BaseException) -> str:

@@ -155,7 +155,7 @@ def test_what_cannot_be_is_refused_before_anything_runs(
     run_cli: Run, finetuned: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "write_onnx", None)  # would be a traceback
-    for name in ("there.onnx", "half.int8.onnx", "told.json"):
+    for name in ("there.onnx", "half.int8.onnx", "told.json", "large.onnx.data"):
         Path(name).touch()
     for arguments, message in (
         ((finetuned,), "--onnx: missing"),
@@ -163,6 +163,7 @@ def test_what_cannot_be_is_refused_before_anything_runs(
         ((finetuned, "--onnx=there.onnx"), "there.onnx is there already"),
         ((finetuned, "--onnx=half.onnx", "--int8"), "half.int8.onnx is there already"),
         ((finetuned, "--onnx=told.onnx"), "told.json is there already"),
+        ((finetuned, "--onnx=large.onnx"), "large.onnx.data is there already"),
         ((finetuned, "--onnx=there.onnx/m.onnx"), "its folder cannot be made"),
         ((finetuned / "model", "--onnx=m.onnx", "--int8"), "--data: missing; --int8 shows"),
         ((finetuned, "--onnx=m.onnx", "--data", "no.csv"), "no.csv"),

@@ -65,7 +65,8 @@ def test_a_file_is_scored_beside_torch(
     assert (same.agreement, same.difference) == (1.0, 0.0)
     assert turned.agreement == 0.0
     assert turned.difference == pytest.approx(np.abs(np.roll(said, 1, axis=1) - said).max())
-    table = onnx_accuracy.accuracy_table(model.outputs, [torch_row, same, turned], "8 clips")
+    table = onnx_accuracy.accuracy_table(model.outputs, [torch_row, same, turned], "(test)")
+    assert f"Accuracy on {len(labelled)} clips (test), one clip at a time" in table
     assert "UA, %" in table
     assert "100.0 %" in table
     assert "2.00" in table
@@ -89,11 +90,15 @@ def test_values_are_scored_by_their_concordance(
     assert rows[1].agreement is None
     assert rows[1].difference == pytest.approx(100, rel=1e-4)
     assert abs(rows[1].score) < abs(rows[0].score)
-    assert "CCC" in onnx_accuracy.accuracy_table(model.outputs, rows, "8 clips")
+    assert "CCC" in onnx_accuracy.accuracy_table(model.outputs, rows, "(test)")
 
 
 def test_bad_clips_stop_it_or_are_left_out(
-    tiny_classifier: Make, labelled: list[Clip], files: Callable[..., list[Path]], tmp_path: Path
+    tiny_classifier: Make,
+    labelled: list[Clip],
+    files: Callable[..., list[Path]],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "bad.wav").write_bytes(b"no audio")
     bad = Clip(id="bad one", path=tmp_path / "bad.wav", label="hum")
@@ -104,5 +109,7 @@ def test_bad_clips_stop_it_or_are_left_out(
     kept = onnx_accuracy.compare_accuracy(model, paths, [bad, *labelled], skip_bad=True)
     good = onnx_accuracy.compare_accuracy(model, paths, labelled, skip_bad=True)
     assert [row.score for row in kept] == [row.score for row in good]
+    assert [row.clips for row in kept] == [len(labelled)] * 2
+    assert "left out: clip 'bad one'" in caplog.text
     with pytest.raises(DataError, match="no clip can be used"):
         onnx_accuracy.compare_accuracy(model, paths, [bad], skip_bad=True)
