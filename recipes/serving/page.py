@@ -164,9 +164,10 @@ class Visitors:
 
     async def _answer(self, source: UploadedAudio) -> AsyncIterator[str]:
         limits = self._service.limits
-        seconds = await asyncio.to_thread(
-            check_length, source, max(limits.seconds, limits.timeline_seconds), "--max-seconds"
+        longest, option = max(
+            (limits.seconds, "--max-seconds"), (limits.timeline_seconds, "--max-timeline-seconds")
         )
+        seconds = await asyncio.to_thread(check_length, source, longest, option)
         shown = ""
         if seconds <= limits.seconds:
             prediction, waveform = await self._service.predict(source)

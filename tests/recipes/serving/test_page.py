@@ -183,6 +183,20 @@ def test_what_cannot_be_used_is_told(
     assert any(part in shown for part in told.split("|"))
 
 
+@pytest.mark.parametrize(
+    ("limits", "option"),
+    [
+        ({"seconds": 4, "timeline_seconds": 6}, "6 s (--max-timeline-seconds)"),
+        ({"seconds": 6, "timeline_seconds": 4}, "6 s (--max-seconds)"),
+    ],
+)
+def test_the_limit_that_was_passed_is_named(
+    served_model: Any, folder: UploadFolder, zoo: Any, limits: dict[str, float], option: str
+) -> None:
+    (shown,) = visit(served_model, folder, zoo.wave_bytes(zoo.tone(16_000, 9.0)), **limits)
+    assert f"allowed are {option}" in shown
+
+
 def test_nothing_is_shown_of_nothing(served_model: Any, folder: UploadFolder) -> None:
     (shown,) = visit(served_model, folder, None)
     assert "Record or drop" in shown
