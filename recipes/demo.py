@@ -9,7 +9,10 @@
 import dataclasses
 import json
 import logging
+import os
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,18 +81,26 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     print(f"report       {out / 'finetune' / 'report.html'}")
     print(f"pretraining  {out / 'pretrain' / 'report.html'}")
     print(f"model        {out / 'finetune' / 'model'}")
-    print(
-        f"try          .venv/bin/voxadapt predict {out / 'finetune'} {out / 'corpus'} --format csv"
-    )
+    words = [program(), "predict", str(out / "finetune"), str(out / "corpus"), "--format", "csv"]
+    print(f"try          {shlex.join(words)}")
     return metrics
+
+
+def program() -> str:
+    """``voxadapt`` as it can be typed here: by its path where a shell would not find it."""
+    beside = Path(sys.executable).with_name("voxadapt")
+    found = shutil.which("voxadapt") is not None or not beside.exists()
+    return "voxadapt" if found else os.path.relpath(beside)
 
 
 def clear(out: Path) -> None:
     """Remove an earlier demo's runs; its corpus and features are made again only if they must be.
 
     Raises:
-        UsageError: The folder holds something that no demo wrote.
+        UsageError: The folder holds something that no demo wrote, or is a file.
     """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: is a file; give a folder")
     if not out.exists() or not any(out.iterdir()):
         return
     if not (out / MARK).exists():

@@ -54,6 +54,26 @@ def test_it_goes_the_whole_way_and_prints_where_things_are(
     assert asked.keys() == tiny.keys()
 
 
+def test_the_program_is_named_as_it_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my env").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "my env" / "python"))
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert demo.program() == "voxadapt"  # which a user will have to find
+    (tmp_path / "my env" / "voxadapt").touch()
+    assert demo.program() == str(Path("my env", "voxadapt"))
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert demo.program() == "voxadapt"
+
+
+def test_a_file_is_no_folder_for_a_demo(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(UsageError, match="is a file; give a folder"):
+        clear(tmp_path / "out")
+
+
 def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path) -> None:
     mine = tmp_path / "pretrain" / "mine.txt"
     mine.parent.mkdir()
