@@ -8,9 +8,10 @@ all layers, then a fine-tuning of each layer with each pooler.
 """
 
 import dataclasses
+import functools
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from voxadapt.recipes.sweeping.options import Cell, SweepOptions, finetune_optio
 from voxadapt.recipes.sweeping.pool import LOG_FOLDER, run_cells
 from voxadapt.recipes.sweeping.report import build_sweep_report
 from voxadapt.recipes.sweeping.table import as_csv, as_json, as_text, read_cell
+from voxadapt.recipes.sweeping.worker import drop_models
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +56,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     for pool in options.pools:
         pooler_options(finetune_options(options, Cell("last", pool, out)))
     check_splits(clips, options, plan_runs(clips, options, out))
-    layers = prepare_layers(clips, options, accelerator)
-    claim_out(out, "sweep_layers", config)
+    claim = functools.partial(claim_out, out, "sweep_layers", config)
+    layers = prepare_layers(clips, options, accelerator, claim)
     cells = plan_cells(options, layers, out)
     left = [cell for cell in cells if read_cell(cell) is None]
     logger.info("%d runs, %d of them finished", len(cells), len(cells) - len(left))
+    for cell in cells:
+        if cell not in left and not options.keep_models:
+            drop_models(cell.folder)  # of a worker that was killed before it did
     wrong = run_cells(left, options, out) if left else {}
     summary = write_results(cells, options, out)
     if wrong:
@@ -70,8 +75,20 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     return summary
 
 
-def prepare_layers(clips: list[Clip], options: SweepOptions, accelerator: Accelerator) -> list[int]:
+def prepare_layers(
+    clips: list[Clip],
+    options: SweepOptions,
+    accelerator: Accelerator,
+    claim: Callable[[], None],
+) -> list[int]:
     """Fill the caches of the layers to try; returns them.
+
+    Args:
+        clips: The clips.
+        options: The options of the sweep.
+        accelerator: The process group, of this process alone.
+        claim: Takes the sweep's folder; called once all that can be wrong with the options is
+            known, and before the list of bad audio is written there.
 
     Raises:
         UsageError: The encoder has no such layer.
@@ -85,6 +102,7 @@ def prepare_layers(clips: list[Clip], options: SweepOptions, accelerator: Accele
             f"--layers: found {layers[-1]}, but {whole.spec.name} has the layers 0 (the input of "
             f"the first) to {depth}"
         )
+    claim()
     logger.info("layers %s of %s", ", ".join(map(str, layers)), whole.spec.name)
     features = Path(options.features)
     # One at a time: all of them would be as many encoders in memory.

@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from voxadapt.recipes.finetuning.parallel_runs import environment
+from voxadapt.recipes.scoring.target_scores import selection_score
 from voxadapt.recipes.sweeping.options import Cell, SweepOptions, finetune_options
 
 LOG_FOLDER = "logs"
@@ -72,7 +73,7 @@ def _describe(cell: Cell) -> str:
     if not path.exists():
         return f"{cell.title}: not finished"
     metrics = json.loads(path.read_text(encoding="utf-8"))
-    name = "ccc" if metrics.get("task") == "regression" else "ua"
+    name = selection_score(metrics)
     return f"{cell.title}: {name.upper()} {metrics[name]:.3f}"
 
 

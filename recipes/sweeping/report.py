@@ -13,8 +13,9 @@ from voxadapt.recipes.reporting.page import NARROW_SPACE, build_page, percent, t
 from voxadapt.recipes.reporting.sections import weights_table
 from voxadapt.recipes.reporting.tables import settings_list
 from voxadapt.recipes.running.run_folder import flatten, versions
+from voxadapt.recipes.scoring.target_scores import selection_score
 from voxadapt.recipes.sweeping.options import SweepOptions
-from voxadapt.recipes.sweeping.table import CellResult, chosen_result, score_of
+from voxadapt.recipes.sweeping.table import CellResult, chosen_result
 
 
 def build_sweep_report(results: Sequence[CellResult], options: SweepOptions, out: Path) -> str:
@@ -37,13 +38,13 @@ def build_sweep_report(results: Sequence[CellResult], options: SweepOptions, out
 
 
 def _write(result: CellResult) -> Callable[[float], str]:
-    return percent if score_of(result.metrics) == "ua" else "{:.3f}".format
+    return percent if selection_score(result.metrics) == "ua" else "{:.3f}".format
 
 
 def _head(results: Sequence[CellResult], options: SweepOptions, out: Path) -> str:
     chosen, best = chosen_result(results), max(results, key=lambda result: result.mean)
     write, first = _write(chosen), chosen.metrics
-    score = score_of(first).upper()
+    score = selection_score(first).upper()
     runs = len(chosen.runs)
     spread = f" <small>± {100 * chosen.std:.1f}</small>" if runs > 1 and score == "UA" else ""
     ends = ""
@@ -97,7 +98,7 @@ def _curves(results: Sequence[CellResult]) -> str:
     layers = sorted({r.cell.layer for r in results if isinstance(r.cell.layer, int)})
     if not layers:
         return ""
-    share = score_of(results[0].metrics) == "ua"
+    share = selection_score(results[0].metrics) == "ua"
     labels = results[0].metrics.get("labels")
     level = ("chance", 1 / len(labels)) if labels and share else None
     unit = "UA, %" if share else "CCC"
@@ -150,7 +151,7 @@ def _bands(results: Sequence[CellResult], layers: Sequence[int], key: str) -> li
 
 def _table(results: Sequence[CellResult], out: Path) -> str:
     chosen = chosen_result(results)
-    write, score = _write(chosen), score_of(chosen.metrics).upper()
+    write, score = _write(chosen), selection_score(chosen.metrics).upper()
     rows = "".join(_row(result, result is chosen, out, write) for result in results)
     return f"""<section id="cells">
 <h2>Every layer and pooler</h2>

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from voxadapt.recipes.scoring.target_scores import selection_score
 from voxadapt.recipes.sweeping.options import Cell
 
 _COLUMNS = ("layer", "pool", "fold", "seed")
@@ -45,7 +46,7 @@ def read_cell(cell: Cell) -> CellResult | None:
     if not path.exists():
         return None
     metrics = json.loads(path.read_text(encoding="utf-8"))
-    score = score_of(metrics)
+    score = selection_score(metrics)
     names = [name for name in ("ua", "wa", "macro_f1", "ccc", "mae") if name in metrics]
     runs = [
         {
@@ -66,11 +67,6 @@ def read_cell(cell: Cell) -> CellResult | None:
         runs,
         metrics,
     )
-
-
-def score_of(metrics: dict[str, Any]) -> str:
-    """The score that a run is judged by."""
-    return "ccc" if metrics.get("task") == "regression" else "ua"
 
 
 def chosen_result(results: Sequence[CellResult]) -> CellResult:
@@ -101,7 +97,7 @@ def as_json(results: Sequence[CellResult], out: Path) -> dict[str, Any]:
     """All of it, with the cell that validation chooses."""
     chosen = chosen_result(results)
     return {
-        "score": score_of(results[0].metrics),
+        "score": selection_score(results[0].metrics),
         "chosen_on_validation": {"layer": chosen.cell.layer, "pool": chosen.cell.pool},
         "cells": [
             {
@@ -131,7 +127,7 @@ def as_text(results: Sequence[CellResult]) -> str:
     layers = list(dict.fromkeys(result.cell.layer for result in results))
     found = {(result.cell.layer, result.cell.pool): result for result in results}
     several = any(len(result.runs) > 1 for result in results)
-    ccc = score_of(results[0].metrics) == "ccc"
+    ccc = selection_score(results[0].metrics) == "ccc"
     width = 16 if several else 10
 
     def tell(result: CellResult | None) -> str:

@@ -17,16 +17,16 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from voxadapt.recipes.finetune import run_finetune
 from voxadapt.recipes.finetuning.options import FinetuneOptions
-from voxadapt.recipes.running.command_line import USER_ERRORS, leave
+from voxadapt.recipes.running.command_line import USER_ERRORS
 from voxadapt.recipes.running.run_folder import read_options
 
 
-def main() -> None:
-    """Work until the standard input ends."""
+def main() -> NoReturn:
+    """Work until the standard input ends, and with it this process."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever else is printed goes to the log
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -76,4 +76,3 @@ def drop_models(out: Path) -> None:
 
 if __name__ == "__main__":
     main()
-    leave(0)

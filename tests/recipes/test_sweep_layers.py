@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from voxadapt.recipes import sweep_layers
+from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.sweeping import pool as sweep_pool
 from voxadapt.recipes.sweeping.options import Cell, SweepOptions, finetune_options, plan_cells
 from voxadapt.recipes.sweeping.pool import task_of
@@ -226,6 +228,34 @@ def test_what_cannot_be_swept_is_said_before_anything_runs(
     assert ran.code == 2
     assert re.search(told, ran.err), ran.err
     assert not Path("sweep").exists()
+
+
+def test_a_sweep_that_ends_where_it_lists_bad_audio_can_begin_anew(
+    run_cli: Run, sweep: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def list_and_end(
+        clips: Any, backbone: Any, options: Any, accelerator: Any, listing: Path
+    ) -> None:
+        listing.parent.mkdir(parents=True, exist_ok=True)
+        listing.write_text("{}\n")
+        raise UsageError("killed here")
+
+    monkeypatch.setattr(sweep_layers, "prepare_features", list_and_end)
+    for _ in range(2):
+        ran = run_cli("sweep_layers", *sweep, "--out=sweep", "--on-bad-audio=skip")
+        assert ran.code == 2
+        assert "killed here" in ran.err
+
+
+@pytest.mark.usefixtures("here")
+def test_models_of_a_worker_that_was_killed_are_dropped(run_cli: Run, sweep: list[Any]) -> None:
+    options = [*sweep, "--out=sweep", "--layers", "2", "--pools", "mean"]
+    assert run_cli("sweep_layers", *options).code == 0
+    left = Path("sweep/layer-02/mean/model")
+    left.mkdir()
+    ran = run_cli("sweep_layers", *options, "--resume")
+    assert ran.code == 0, ran.err
+    assert not left.exists()
 
 
 def test_plan_is_each_layer_with_each_pooler_and_finetune_gets_the_rest(tmp_path: Path) -> None:
