@@ -227,6 +227,8 @@ def _read_text(path: Path) -> str:
             "predictions.jsonl, which finetune writes when it ends. Give the folder of a finished "
             "run, or finish it with --resume"
         ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); run finetune again") from None
 
 
 def read_json(path: Path) -> Any:

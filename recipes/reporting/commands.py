@@ -43,13 +43,29 @@ def _option(name: str, value: Any) -> list[str]:
     return [flag(name), str(value)]
 
 
-def reproduction(name: str, config: Mapping[str, Any]) -> str:
-    """Commands as HTML: the run again, its scores again, and its use."""
-    data = " ".join(map(shlex.quote, map(str, config.get("data") or []))) or "MANIFEST.csv"
-    run = shlex.quote(str(config.get("out", name)))
-    commands = [
-        finetune_command(config),
-        f"voxadapt score {run} --data {data} --split test",
-        f"voxadapt predict {run} CLIP.wav",
-    ]
+def reproduction(name: str, metrics: Mapping[str, Any]) -> str:
+    """Commands as HTML: the run again, its scores again where a command can say so, and its use.
+
+    Args:
+        name: The run's name.
+        metrics: ``metrics.json``.
+    """
+    config = metrics["config"]
+    run = str(config.get("out", name))
+    commands = [finetune_command(config)]
+    # Parts that were drawn, and folds, stand in no `split` column. A label map's lines for other
+    # corpora would be refused for this one.
+    if str(metrics["protocol"]).startswith("split-column") and not config.get("label_map"):
+        commands.append(_score_command(run, config))
+    commands.append(f"voxadapt predict {shlex.quote(run)} CLIP.wav")
     return "".join(f'<pre class="command">{text(command)}</pre>' for command in commands)
+
+
+def _score_command(run: str, config: Mapping[str, Any]) -> str:
+    words = ["voxadapt", "score", run, "--data", *map(str, config.get("data") or ["MANIFEST.csv"])]
+    words += ["--split", "test"]
+    if config.get("label", "label") != "label":
+        words += ["--label", str(config["label"])]
+    if config.get("allow_outside"):
+        words.append("--allow-outside")
+    return shlex.join(words)

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from voxadapt.recipes.reporting.page import percent, text
+from voxadapt.recipes.reporting.page import percent_or_dash, text
 from voxadapt.recipes.reporting.tables import Bar, bars_table, confusion_table
 
 Metrics = Mapping[str, Any]
@@ -44,12 +44,8 @@ its own test part.</p>
 def _score_bar(name: str, found: Metrics | None) -> Bar:
     if found is None:
         return Bar(name, None, "0", ["–", "–"])
-    further = [_share(found["wa"]), _share(found["macro_f1"])]
+    further = [percent_or_dash(found["wa"]), percent_or_dash(found["macro_f1"])]
     return Bar(name, found["ua"], f"{found['n']:,}", further)
-
-
-def _share(share: float | None) -> str:
-    return "–" if share is None else percent(share)
 
 
 def _folded_matrix(name: str, found: Metrics | None) -> str:

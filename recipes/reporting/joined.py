@@ -144,11 +144,13 @@ def _folds_table(metrics: Mapping[str, Any], score: str) -> str:
     folds = metrics.get("by_fold") or []
     if len(folds) < 2 or len({run["seed"] for run in metrics["runs"]}) < 2:
         return ""
+    scale, digits = (1, 3) if score == "ccc" else (100, 1)
     rows = "".join(
         f'<tr><th class="name" scope="row">fold <bdi>{text(fold["fold"])}</bdi></th>'
         f'<td class="bar">'
         f"{share_bar(max(0.0, fold[score]['mean']), max(0.0, metrics[score]))}</td>"
-        f'<td class="number">{100 * fold[score]["mean"]:.1f} ± {100 * fold[score]["std"]:.1f}</td>'
+        f'<td class="number">{scale * fold[score]["mean"]:.{digits}f} ± '
+        f"{scale * fold[score]['std']:.{digits}f}</td>"
         f"</tr>"
         for fold in folds
     )

@@ -21,6 +21,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}{NARROW_SPACE}%"
 
 
+def percent_or_dash(share: float | None) -> str:
+    """As `percent`, and ``–`` where there is no share."""
+    return "–" if share is None else percent(share)
+
+
 def data_address(kind: str, content: bytes) -> str:
     """A ``data:`` address of pictures and sound that stand in the page itself.
 

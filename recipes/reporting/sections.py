@@ -6,7 +6,7 @@ from typing import Any
 
 from voxadapt.recipes.reporting.commands import reproduction
 from voxadapt.recipes.reporting.figures import Series, line_chart
-from voxadapt.recipes.reporting.page import percent, text
+from voxadapt.recipes.reporting.page import percent, percent_or_dash, text
 from voxadapt.recipes.reporting.tables import (
     Bar,
     bars_table,
@@ -55,7 +55,12 @@ def speakers_section(metrics: Metrics) -> str:
         return ""
     order = sorted(speakers, key=lambda name: (speakers[name]["wa"], -speakers[name]["n"]))
     bars = [
-        Bar(name, speakers[name]["wa"], f"{speakers[name]['n']:,}", [_share(speakers[name]["ua"])])
+        Bar(
+            name,
+            speakers[name]["wa"],
+            f"{speakers[name]['n']:,}",
+            [percent_or_dash(speakers[name]["ua"])],
+        )
         for name in order
     ]
     heads = ["speaker", "WA", "UA", "clips"]
@@ -82,7 +87,7 @@ def durations_section(metrics: Metrics) -> str:
     if not buckets:
         return ""
     bars = [
-        Bar(_lengths(bucket), bucket["ua"], f"{bucket['n']:,}", [_share(bucket["wa"])])
+        Bar(_lengths(bucket), bucket["ua"], f"{bucket['n']:,}", [percent_or_dash(bucket["wa"])])
         for bucket in buckets
     ]
     return f"""<section id="durations">
@@ -112,10 +117,6 @@ def _lengths(bucket: Mapping[str, Any]) -> str:
     if bucket["to"] is None:
         return f"from {bucket['from']:g} s"
     return f"{bucket['from']:g} to {bucket['to']:g} s"
-
-
-def _share(share: float | None) -> str:
-    return "–" if share is None else percent(share)
 
 
 def curves_section(metrics: Metrics, history: History) -> str:
@@ -202,7 +203,7 @@ def settings_section(name: str, metrics: Metrics) -> str:
 <summary>Commands, configuration, versions, split fingerprint</summary>
 <div>
 <h3>Commands</h3>
-{reproduction(name, metrics["config"])}
+{reproduction(name, metrics)}
 <h3>Configuration</h3>
 {settings_list(flatten(metrics["config"]))}
 <h3>Versions</h3>

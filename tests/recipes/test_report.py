@@ -660,9 +660,26 @@ def test_a_test_part_of_one_clip(make_run: MakeRun) -> None:
 def test_commands_bring_the_run_back(make_run: MakeRun) -> None:
     config = dataclasses.asdict(FinetuneOptions(data=["my corpus.csv"], pool="qkv", epochs=7))
     config["head"]["dropout"] = 0.5
-    commands = Page(write_report(make_run(config=config))).root.find("pre", kind="command")
+    run = make_run(config=config, protocol="split-column")
+    commands = Page(write_report(run)).root.find("pre", kind="command")
     words = shlex.split(commands[0].text)
     assert words[:2] == ["voxadapt", "finetune"]
     again = parse(FinetuneOptions, words[2:], prog="finetune.py")
     assert dataclasses.asdict(again) == config
-    assert commands[1].text.startswith("voxadapt score runs/finetune --data 'my corpus.csv'")
+    assert commands[1].text == "voxadapt score runs/finetune --data 'my corpus.csv' --split test"
+    assert commands[2].text == "voxadapt predict runs/finetune CLIP.wav"
+
+
+def test_the_command_that_scores_again_is_one_that_runs(make_run: MakeRun) -> None:
+    config = dataclasses.asdict(
+        FinetuneOptions(data=["c.csv"], label="emotion", allow_outside=True, out="a run")
+    )
+    page = Page(write_report(make_run(config=config, protocol="split-column")))
+    told = [command.text for command in page.root.find("pre", kind="command")]
+    assert (
+        "voxadapt score 'a run' --data c.csv --split test --label emotion --allow-outside" in told
+    )
+    # No column says which clips are tested.
+    page = Page(write_report(make_run(config=config, protocol="speaker-disjoint-random")))
+    told = [command.text for command in page.root.find("pre", kind="command")]
+    assert not any(" score " in command for command in told)

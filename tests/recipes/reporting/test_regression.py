@@ -111,12 +111,17 @@ def test_several_runs_have_bars_and_one_scatter_of_all(run: Path) -> None:
         runs.append(
             {"folder": f"seed-{seed}", "fold": None, "seed": seed, "ccc": ccc, "best_epoch": 2}
         )
-    joined = {**metrics, "runs": runs, "n": 80, "std": {"ccc": 0.494}}
+    by_fold = [
+        {"fold": fold, "ccc": {"mean": mean, "std": 0.0456}}
+        for fold, mean in (("1", 0.1234), ("2", 0.2345))
+    ]
+    joined = {**metrics, "runs": runs, "n": 80, "std": {"ccc": 0.494}, "by_fold": by_fold}
     (run / "metrics.json").write_text(json.dumps(joined))
     page = write_report(run).read_text()
     assert "80 predictions of test clips, 2 dimensions" in page
     assert "± 0.494" in page
     widths = re.findall(r'class="blue" width="([\d.]+)%"', page)
-    assert widths == ["50.00", "0.00"]
+    assert widths == ["12.34", "23.45", "50.00", "0.00"]
+    assert "0.123 ± 0.046" in page  # as all concordances are written, and not in per cent
     (scatter,) = re.findall(r'<section id="scatter">.*?</section>', page, flags=re.DOTALL)
     assert scatter.count("<circle") == 160
