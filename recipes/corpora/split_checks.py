@@ -101,10 +101,7 @@ def part_remarks(clips: Sequence[Clip], parts: Parts) -> list[str]:
 
 def _shared_audio(clips: Sequence[Clip], parts: Parts) -> Iterator[str]:
     """The same stretch of a file in two parts: one of them has been seen before it is scored."""
-    audio = {
-        name: {(clips[index].path, clips[index].start, clips[index].end): index for index in part}
-        for name, part in parts.items()
-    }
+    audio = {name: {clips[index].stretch: index for index in part} for name, part in parts.items()}
     for one, other in combinations(parts, 2):
         shared = sorted(clips[audio[one][key]].id for key in audio[one].keys() & audio[other])
         if shared:

@@ -106,7 +106,7 @@ def read_others(
     label_map = read_label_map(options.label_map)
     own, names = corpus_names(options)
     label_map.check_corpora([*names, *own])
-    heard = {(clip.path, clip.start, clip.end) for clip in clips}
+    heard = {clip.stretch for clip in clips}
     labels = sorted({str(clip.label) for clip in clips})
     others: list[OtherCorpus] = []
     found: set[str] = set()
@@ -229,7 +229,7 @@ def score_others(
 
 
 def _refuse_heard(clips: Sequence[Clip], heard: set, source: str) -> None:
-    both = [clip.id for clip in clips if (clip.path, clip.start, clip.end) in heard]
+    both = [clip.id for clip in clips if clip.stretch in heard]
     if both:
         raise UsageError(
             f"--test-data {source}: {len(both):,} of its {len(clips):,} clips are also in --data: "

@@ -45,6 +45,8 @@ def test_same_audio_in_two_parts():
     (problem,) = part_problems(clips, {"train": [0, 1], "valid": [3], "test": [2]}, need_test=True)
     assert "train and test have the same audio" in problem
     assert "'p1'" in problem
+    clips[2] = clip("p2", start=0.0)  # as good as none
+    assert part_problems(clips, {"train": [0, 1], "valid": [3], "test": [2]}, need_test=True)
     # Another segment of the same file is other audio.
     clips[2] = clip("p2", start=3.0)
     assert not part_problems(clips, {"train": [0, 1], "valid": [3], "test": [2]}, need_test=True)
