@@ -14,6 +14,7 @@ from voxadapt.recipes.corpora.errors import DataError, did_you_mean
 from voxadapt.recipes.corpora.hf_name import HF_PREFIX
 from voxadapt.recipes.corpora.manifest_columns import COLUMNS, SPLITS, RowReader, column_problems
 from voxadapt.recipes.corpora.manifest_rows import Rows, iterate_rows
+from voxadapt.recipes.corpora.natural_order import natural_key
 from voxadapt.recipes.corpora.shard_pattern import WDS_PREFIX
 
 __all__ = ["COLUMNS", "SPLITS", "Clip", "Manifest", "read_manifest"]
@@ -49,8 +50,8 @@ class Manifest:
 
     @property
     def folds(self) -> list[str]:
-        """All folds that occur: numbers by their value, then names by the alphabet."""
-        return sorted(_distinct(clip.fold for clip in self.clips), key=_number_first)
+        """All folds that occur, in natural order: 10 after 2."""
+        return sorted(_distinct(clip.fold for clip in self.clips), key=natural_key)
 
 
 def read_manifest(
@@ -184,8 +185,3 @@ def _neighbour(place: Path) -> str:
 
 def _distinct(values: Iterable[str | None]) -> list[str]:
     return sorted({value for value in values if value is not None})
-
-
-def _number_first(name: str) -> tuple[bool, int, str]:
-    number = name.isascii() and name.isdigit()
-    return (not number, int(name) if number else 0, name)

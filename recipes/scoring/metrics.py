@@ -20,6 +20,17 @@ MINIMUM_SPEAKERS = 5
 """Resampling fewer speakers than this says too little about others: clips are resampled then."""
 
 
+def known_speakers(speakers: Sequence[str | None]) -> list[str] | None:
+    """Return the speaker of each clip, for resampling whole speakers; None where clips must do.
+
+    Args:
+        speakers: the speaker of each clip, None where unknown.
+    """
+    named = [speaker for speaker in speakers if speaker is not None]
+    enough = len(set(named)) >= MINIMUM_SPEAKERS
+    return named if enough and len(named) == len(speakers) else None
+
+
 def classification_metrics(
     labels: Sequence[str], true: np.ndarray, predicted: np.ndarray
 ) -> dict[str, Any]:
@@ -103,8 +114,8 @@ def bootstrap_interval(
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, got {level}; 0.95 is usual.")
 
-    named = [speaker for speaker in speakers or [] if speaker is not None]
-    if len(named) == len(true) and len(set(named)) >= MINIMUM_SPEAKERS:
+    named = known_speakers(speakers or [])
+    if named is not None:
         unit = "speaker"
         units = np.unique(named, return_inverse=True)[1]
         draws = np.ones(units.max() + 1, dtype=np.int64)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from voxadapt.recipes.scoring.metrics import MINIMUM_SPEAKERS, SCORES, count_pairs, scores_of_counts
+from voxadapt.recipes.scoring.metrics import SCORES, count_pairs, known_speakers, scores_of_counts
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def resample_runs(
 ) -> Resampled:
     """Score all runs on the same resamples of clips.
 
-    Whole speakers are resampled where every clip has one and there are at least
-    `MINIMUM_SPEAKERS`, else clips. A clip that a run tested with several seeds counts once, each of
+    Whole speakers are resampled where every clip has one and there are enough (see
+    `known_speakers`), else clips. A clip that a run tested with several seeds counts once, each of
     its predictions by its share, so that seeds are never taken for more clips.
 
     Args:
@@ -110,10 +110,8 @@ def resample_runs(
         | {name for run in runs for clip in clips for name in run.predicted[clip]}
     )
     number = {name: row for row, name in enumerate(names)}
-    speakers = [_speaker(runs, clip) for clip in clips]
-    by_speaker = None not in speakers and len(set(speakers)) >= MINIMUM_SPEAKERS
-    named = [str(speaker) for speaker in speakers] if by_speaker else list(clips)
-    unit = np.unique(named, return_inverse=True)[1]
+    speakers = known_speakers([_speaker(runs, clip) for clip in clips])
+    unit = np.unique(clips if speakers is None else speakers, return_inverse=True)[1]
     units = int(unit.max()) + 1
     random = np.random.default_rng(seed)
     drawn = random.multinomial(units, np.full(units, 1 / units), samples).astype(float)
@@ -133,7 +131,7 @@ def resample_runs(
     return Resampled(
         {name: np.array(values) for name, values in scores.items()},
         {name: np.stack(values, axis=1) for name, values in resampled.items()},
-        "speaker" if by_speaker else "clip",
+        "clip" if speakers is None else "speaker",
         len(clips),
     )
 

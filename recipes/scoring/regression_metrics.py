@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-SCORES = ("ccc", "pearson", "mae")
+from voxadapt.recipes.scoring.metrics import known_speakers
 
-MINIMUM_SPEAKERS = 5
-"""Resampling fewer speakers than this says too little about others: clips are resampled then."""
+SCORES = ("ccc", "pearson", "mae")
 
 
 def concordance(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -83,8 +82,8 @@ def concordance_interval(
 ) -> dict[str, Any]:
     """Percentile bootstrap interval of the mean CCC.
 
-    Whole speakers are resampled where every clip has one and there are at least
-    `MINIMUM_SPEAKERS`, otherwise clips. The interval holds for this trained model.
+    Whole speakers are resampled where there are enough (see `known_speakers`), otherwise clips. The
+    interval holds for this trained model.
 
     Args:
         true: ``[N, O]`` float.
@@ -98,8 +97,8 @@ def concordance_interval(
         ``ccc``, ``[low, high]``, and ``unit``: "clip" or "speaker", what was resampled.
     """
     unit, groups = "clip", np.arange(len(true))
-    named = [speaker for speaker in speakers or [] if speaker is not None]
-    if len(named) == len(true) and len(set(named)) >= MINIMUM_SPEAKERS:
+    named = known_speakers(speakers or [])
+    if named is not None:
         unit, groups = "speaker", np.unique(named, return_inverse=True)[1]
     values = _resampled_concordance(true, predicted, groups, samples, seed)
     edges = [50 * (1 - level), 50 * (1 + level)]
