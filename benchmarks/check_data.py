@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast `check-data` goes through a corpus: seconds of audio in a second, start included.
 
-    python benchmarks/check_data.py --corpora ../shared/corpora --jobs 2 --out runs/check_data.json
+    python benchmarks/check_data.py --corpora CORPORA --jobs 2 --out runs/check_data.json
 
 Writes one manifest over all corpora found below the folder (NAME/NAME.csv) and runs the command on
 it, in a process of its own as a user does: imports, decoding, measuring, the search for copies and

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`serve` under load: clients that ask one after the other, for a minute, all at once.
 
-    python benchmarks/serving.py runs/finetune --clips ../shared/corpora/urdu
+    python benchmarks/serving.py runs/finetune --clips urdu
 
 The server is a process of its own, as a user starts it. The clients are threads of this one, each
 with a connection that it keeps. Every tenth request is malformed and must be refused with a 4xx.
