@@ -91,7 +91,7 @@ def test_a_page_s_snippets_run(
     before = BEFORE.get(pages.name_of(page), [])
     text = "\n".join([*before, page.read_text(encoding="utf-8")])
     named = set(re.findall(r"(?<![\w/.-])([a-z_]+)\.csv", text)) - {"clips", "manifest", "sweep"}
-    named -= set(re.findall(r"--out (\w+)\.csv", text))
+    named -= set(re.findall(r"--(?:out|fix) (\w+)\.csv", text))
     world.fill(tmp_path, named)
     for line in before:
         run(pages.Command("before", tuple(line.split())), encoders, run_recipe, tmp_path)
