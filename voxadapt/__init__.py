@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Voxadapt: adapter-based transfer learning on speech.
 
-A frozen encoder, a small pretrained adapter, attentive pooling, and a linear layer::
+A frozen encoder, a small pretrained adapter, attentive pooling, and a linear layer:
 
     from voxadapt import SpeechClassifier
     model = SpeechClassifier.from_pretrained("runs/finetune/model")

@@ -57,6 +57,7 @@ DEFAULT_OUT = {
 # What a page's commands take for granted.
 BEFORE = {
     "docs/finetuning.md": ["voxadapt pretrain_adapter --data corpus.csv --out runs/pretrain"],
+    "docs/importing.md": ["voxadapt pretrain_adapter --data corpus.csv --out runs/pretrain"],
     "docs/predict.md": ["voxadapt finetune --data corpus.csv --adapter none --out runs/emotion"],
 }
 
