@@ -36,6 +36,7 @@ RUNS: dict[str, list[str]] = {
     # No centering, a teacher that is the student of the step before, ten times the learning rate.
     "collapse": [
         "--objectives.reconstruction=0",
+        "--objectives.denoising=0",
         "--objectives.mask_prediction=0",
         "--objectives.local_attributes=0",
         "--objectives.utterance_distillation=0",
@@ -48,6 +49,7 @@ RUNS: dict[str, list[str]] = {
     # The codebook is fitted to a teacher that has hardly begun, and never again.
     "codebook": [
         "--objectives.reconstruction=0",
+        "--objectives.denoising=0",
         "--objectives.mask_prediction=1",
         "--objectives.frame_distillation=0.1",
         "--objectives.local_attributes=0.5",
