@@ -18,7 +18,6 @@ from .base import (
 )
 from .checkpoint_loading import (
     find_commit,
-    load_checkpoint,
     read_licence,
     read_model_type,
     read_preprocessor,
@@ -128,14 +127,7 @@ class EncoderBackbone(nn.Module):
         preprocessor = read_preprocessor(name_or_path, revision)
         if normalize is None:
             normalize = preprocessor.get("do_normalize")
-        model = load_checkpoint(
-            family.load_class(),
-            name_or_path,
-            revision,
-            may_be_missing=family.may_be_missing,
-            may_be_unexpected=family.may_be_unexpected,
-            key_mapping=dict(family.key_mapping),
-        )
+        model = family.load(name_or_path, revision)
         return cls(
             _build(family, model, layer, normalize, whisper_context, name_or_path),
             family,

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .checkpoint_loading import load_checkpoint
+
 # What a wav2vec 2.0 checkpoint or a relative's may hold beyond the encoder: the heads of
 # pretraining (quantiser, projections, HuBERT's label embeddings), of CTC and of classification, and
 # the embedding of masked frames, which exists in the model only where masking is configured.
@@ -63,6 +65,25 @@ class Family:
         if self.kind == "whisper":
             return WhisperEncoder
         return getattr(transformers, self.model_class)
+
+    def load(self, name: str, revision: str | None = None) -> Any:
+        """Load a checkpoint of the family by `load_checkpoint`.
+
+        Args:
+            name: Hub id, or a local folder.
+            revision: Branch, tag or commit on the hub.
+
+        Raises:
+            BackboneError: No such checkpoint, or weights that do not fit.
+        """
+        return load_checkpoint(
+            self.load_class(),
+            name,
+            revision,
+            may_be_missing=self.may_be_missing,
+            may_be_unexpected=self.may_be_unexpected,
+            key_mapping=dict(self.key_mapping),
+        )
 
 
 FAMILIES: dict[str, Family] = {

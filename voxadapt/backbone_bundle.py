@@ -17,7 +17,7 @@ from .backbones import (
     Precision,
     backbone_from_config,
 )
-from .backbones.checkpoint_loading import load_checkpoint, read_model_type, read_preprocessor
+from .backbones.checkpoint_loading import read_model_type, read_preprocessor
 
 BUNDLE = "backbone"
 """Folder of the checkpoint inside the model's folder."""
@@ -108,14 +108,7 @@ def _copy_checkpoint(name: str, revision: str | None, target: Path) -> None:
     import torch
 
     family = FAMILIES[read_model_type(name, revision)]
-    model = load_checkpoint(
-        family.load_class(),
-        name,
-        revision,
-        may_be_missing=family.may_be_missing,
-        may_be_unexpected=family.may_be_unexpected,
-        key_mapping=dict(family.key_mapping),
-    )
+    model = family.load(name, revision)
     for kind in (torch.float16, torch.bfloat16):
         # Checkpoints in half precision are computed in float32, but need not be kept so.
         if all(torch.equal(weight, weight.to(kind).to(weight)) for weight in model.parameters()):
