@@ -26,6 +26,19 @@ _BATCHES_AHEAD = 8
 _CLIPS_AHEAD = 1_024
 
 
+def seconds_per_batch(model: "SpeechClassifier", asked: float | None) -> float:
+    """Seconds of audio in one forward pass: as asked, or what the backbone is fast with.
+
+    Raises:
+        ValueError: It is not above 0.
+    """
+    if asked is None:
+        return model.backbone.preferred_batch_seconds
+    if not asked > 0:
+        raise ValueError(f"batch_seconds: found {asked}, must be above 0")
+    return asked
+
+
 def predict_sources(
     model: "SpeechClassifier",
     sources: Iterable[Audio],

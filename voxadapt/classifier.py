@@ -10,30 +10,15 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from .adapters.saving import (
-    CONFIG_FILE,
-    AdapterFolderError,
-    Extras,
-    find_folder,
-    load_folder,
-)
+from .adapters.saving import Extras
 from .adapters.uploading import push_folder
 from .allowed_labels import AllowedLabels, allowed_mask
 from .audio_source import Audio, is_pair, read_source
-from .backbone_bundle import bundle_of, load_saved_backbone
-from .backbones import (
-    AudioError,
-    Backbone,
-    BackboneError,
-    Precision,
-    split_backbone,
-    tuning_config,
-    tuning_from_config,
-)
-from .batched_prediction import OnError, predict_batches, predict_sources
-from .classifier_folder import save_classifier, save_for_upload
-from .frame_classifier import FrameClassifier, build_frame_classifier
-from .outputs import Outputs, as_outputs, outputs_from_config
+from .backbones import AudioError, Backbone, BackboneError, Precision, tuning_config
+from .batched_prediction import OnError, predict_batches, predict_sources, seconds_per_batch
+from .classifier_folder import load_classifier, save_classifier, save_for_upload
+from .frame_classifier import FrameClassifier
+from .outputs import Outputs, as_outputs
 from .prediction import Prediction
 from .timeline import Timeline
 from .timeline_prediction import Progress, TimelineSettings, predict_timeline
@@ -181,7 +166,7 @@ class SpeechClassifier(nn.Module):
             self,
             sources,
             sample_rate,
-            batch_seconds=self._batch_seconds(batch_seconds),
+            batch_seconds=seconds_per_batch(self, batch_seconds),
             frame_weights=frame_weights,
             allowed=allowed_mask(self.outputs, allowed_labels),
             on_error=on_error,
@@ -208,7 +193,7 @@ class SpeechClassifier(nn.Module):
         return predict_batches(
             self,
             waveforms,
-            batch_seconds=self._batch_seconds(batch_seconds),
+            batch_seconds=seconds_per_batch(self, batch_seconds),
             frame_weights=frame_weights,
             allowed=allowed_mask(self.outputs, allowed_labels),
         )
@@ -283,13 +268,6 @@ class SpeechClassifier(nn.Module):
         """Where the model is; `to` moves it."""
         return self.frame_classifier.linear.weight.device
 
-    def _batch_seconds(self, given: float | None) -> float:
-        if given is None:
-            return self.backbone.preferred_batch_seconds
-        if not given > 0:
-            raise ValueError(f"batch_seconds: found {given}, must be above 0")
-        return given
-
     def save_pretrained(
         self, folder: str | os.PathLike[str], bundle_backbone: bool = False
     ) -> None:
@@ -355,47 +333,22 @@ class SpeechClassifier(nn.Module):
             token: Access token for a private repository.
             precision: What the backbone is computed in, `fp32` or `bf16`; not for a `backbone` that
                 is given, but for the frozen part of one whose layers were trained.
-            device: Where it is to be, as `cuda`; None leaves the backbone where it is, on the CPU.
+            device: Where it is to be, as `cuda`; None is the CPU. With a `backbone` that is
+                elsewhere, give where that is.
 
         Raises:
             AdapterFolderError: Not there, damaged, of another class; or the backbone is not the one
                 that the model was trained on.
             BackboneError: The backbone cannot be had.
         """
-        folder = find_folder(name_or_path, revision=revision, token=token)
-        if not (folder / CONFIG_FILE).exists() and (folder / "model").is_dir():
-            folder = folder / "model"
-        config, tensors = load_folder(folder, cls.__name__)
-        try:
-            tuning = tuning_from_config(config["tuning"]) if "tuning" in config else None
-            bundle = bundle_of(config["backbone"], folder)
-            if backbone is None:
-                whole = precision if tuning is None else "fp32"
-                backbone = load_saved_backbone(config["backbone"], bundle, whole)
-            expected, found = config["backbone_fingerprint"], backbone.fingerprint()
-            if found != expected:
-                raise AdapterFolderError(
-                    f"{folder}: was trained on the frames of another backbone than "
-                    f"{backbone.spec.name} as found now (fingerprint {found[:12]} instead of "
-                    f"{str(expected)[:12]}). Point `backbone` at the weights that it was trained "
-                    "with."
-                )
-            frozen, tuned_layers = backbone, None
-            if tuning is not None:
-                frozen, tuned_layers = split_backbone(backbone, tuning, precision=precision)
-            frame_classifier = build_frame_classifier(config["frame_classifier"], tuned_layers)
-            model = cls(frozen, frame_classifier, outputs_from_config(config))
-        except (AdapterFolderError, BackboneError) as error:
-            if tensors.change:
-                raise AdapterFolderError(f"{error} {tensors.change}") from error
-            raise
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise AdapterFolderError(
-                f"{folder / CONFIG_FILE}: a field is missing or wrong "
-                f"({type(error).__name__}: {error}). Save the model again, or fetch it again."
-            ) from error
-        tensors.into(frame_classifier, frame_classifier.frozen_tensors())
-        model.extras, model.bundle = config.get("extras", {}), bundle
+        model = load_classifier(
+            cls,
+            name_or_path,
+            backbone=backbone,
+            revision=revision,
+            token=token,
+            precision=precision,
+        )
         return model.eval() if device is None else model.eval().to(device)
 
     def push_to_hub(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a `SpeechClassifier`: what is written into it, here or for the hub."""
+"""The folder of a `SpeechClassifier`: written here or for the hub, and read."""
 
 import json
 import os
@@ -7,13 +7,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .adapters.saving import Extras, save_folder, update_extras, write_aside
+from .adapters.saving import (
+    CONFIG_FILE,
+    AdapterFolderError,
+    Extras,
+    find_folder,
+    load_folder,
+    save_folder,
+    update_extras,
+    write_aside,
+)
 from .adapters.uploading import UploadError
-from .backbone_bundle import BUNDLE, bundle_backbone
-from .backbones import SAMPLE_RATE, tuning_config
+from .backbone_bundle import BUNDLE, bundle_backbone, bundle_of, load_saved_backbone
+from .backbones import (
+    SAMPLE_RATE,
+    Backbone,
+    BackboneError,
+    Precision,
+    split_backbone,
+    tuning_config,
+    tuning_from_config,
+)
 from .card_results import results_of
 from .classifier_names import ARCHITECTURE, MODEL_TYPE
+from .frame_classifier import build_frame_classifier
 from .model_card import CARD_FILE, PLACE, classifier_card
+from .outputs import outputs_from_config
 
 if TYPE_CHECKING:
     from .classifier import SpeechClassifier
@@ -87,6 +106,67 @@ def save_classifier(
     preprocessor = json.dumps(_PREPROCESSOR, indent=2)
     write_aside(folder / PREPROCESSOR_FILE, f"{preprocessor}\n".encode())
     write_aside(folder / CARD_FILE, card.encode())
+
+
+def load_classifier(
+    kind: "type[SpeechClassifier]",
+    name_or_path: str | os.PathLike[str],
+    *,
+    backbone: Backbone | None,
+    revision: str | None,
+    token: str | None,
+    precision: Precision,
+) -> "SpeechClassifier":
+    """Load what `save_classifier` wrote; see `SpeechClassifier.from_pretrained`.
+
+    Args:
+        kind: The class that the folder must be of.
+        name_or_path: Its folder, that of a run with it, or a hub id.
+        backbone: The backbone, if it has been loaded already.
+        revision: Branch, tag or commit on the hub.
+        token: Access token for a private repository.
+        precision: What the backbone is computed in.
+
+    Raises:
+        AdapterFolderError: Not there, damaged, of another class; or the backbone is not the one
+            that the model was trained on.
+        BackboneError: The backbone cannot be had.
+    """
+    folder = find_folder(name_or_path, revision=revision, token=token)
+    if not (folder / CONFIG_FILE).exists() and (folder / "model").is_dir():
+        folder = folder / "model"
+    config, tensors = load_folder(folder, kind.__name__)
+    try:
+        tuning = tuning_from_config(config["tuning"]) if "tuning" in config else None
+        bundle = bundle_of(config["backbone"], folder)
+        if backbone is None:
+            whole = precision if tuning is None else "fp32"
+            backbone = load_saved_backbone(config["backbone"], bundle, whole)
+        expected, found = config["backbone_fingerprint"], backbone.fingerprint()
+        if found != expected:
+            raise AdapterFolderError(
+                f"{folder}: was trained on the frames of another backbone than "
+                f"{backbone.spec.name} as found now (fingerprint {found[:12]} instead of "
+                f"{str(expected)[:12]}). Point `backbone` at the weights that it was trained "
+                "with."
+            )
+        frozen, tuned_layers = backbone, None
+        if tuning is not None:
+            frozen, tuned_layers = split_backbone(backbone, tuning, precision=precision)
+        frame_classifier = build_frame_classifier(config["frame_classifier"], tuned_layers)
+        model = kind(frozen, frame_classifier, outputs_from_config(config))
+    except (AdapterFolderError, BackboneError) as error:
+        if tensors.change:
+            raise AdapterFolderError(f"{error} {tensors.change}") from error
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise AdapterFolderError(
+            f"{folder / CONFIG_FILE}: a field is missing or wrong "
+            f"({type(error).__name__}: {error}). Save the model again, or fetch it again."
+        ) from error
+    tensors.into(frame_classifier, frame_classifier.frozen_tensors())
+    model.extras, model.bundle = config.get("extras", {}), bundle
+    return model
 
 
 def keep_results(folder: Path, metrics: Mapping[str, Any]) -> None:

@@ -161,7 +161,7 @@ class Timeline:
                 stretch_start=float(self.stretches[row, 0]),
                 stretch_end=float(self.stretches[row, 1]),
                 speech=float(self.speech_share[row]),
-                label=_most_probable(first),
+                label=most_probable(first),
                 probabilities=first,
                 columns=columns,
                 values=values,
@@ -213,7 +213,7 @@ class Timeline:
             columns, values = self._named(mean)
         first = next(iter(columns.values()), {})
         return Overall(
-            label=_most_probable(first),
+            label=most_probable(first),
             probabilities=first,
             columns=columns,
             values=values,
@@ -253,5 +253,6 @@ class Timeline:
         return column
 
 
-def _most_probable(shares: Mapping[str, float]) -> str | None:
+def most_probable(shares: Mapping[str, float]) -> str | None:
+    """The label with the largest share, the first of them; None where there are none."""
     return max(shares, key=lambda label: shares[label]) if shares else None

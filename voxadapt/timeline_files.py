@@ -5,7 +5,7 @@ import csv
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from .timeline import Segment, Timeline
+from .timeline import Segment, Timeline, most_probable
 
 _DIGITS = 6
 _TIME_DIGITS = 3  # milliseconds
@@ -76,7 +76,7 @@ def write_windows(timeline: Timeline, stream: TextIO, *, header: bool = True) ->
         row: list[Any] = [round(time, _TIME_DIGITS) for time in times]
         for name, labels in timeline.columns.items():
             shares = window.columns[name]
-            row.append(_most_probable(shares))
+            row.append(most_probable(shares) or "")
             row += [round(shares[label], _DIGITS) if shares else "" for label in labels]
         for name in timeline.dimensions:
             row.append(round(window.values[name], _DIGITS) if window.values else "")
@@ -153,7 +153,7 @@ def _numbers(
     if len(timeline.columns) > 1:
         found["columns"] = {
             name: {
-                "predicted": _most_probable(columns.get(name, {})) or None,
+                "predicted": most_probable(columns.get(name, {})),
                 "probabilities": _rounded(columns.get(name, {})) or None,
             }
             for name in timeline.columns
@@ -172,10 +172,6 @@ def _segment_record(segment: Segment) -> dict[str, Any]:
 
 def _rounded(numbers: Mapping[str, float]) -> dict[str, float]:
     return {name: round(number, _DIGITS) for name, number in numbers.items()}
-
-
-def _most_probable(shares: Mapping[str, float]) -> str:
-    return max(shares, key=lambda label: shares[label]) if shares else ""
 
 
 def _only(found: dict[str, Any]) -> Any:

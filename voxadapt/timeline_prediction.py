@@ -14,7 +14,7 @@ from .allowed_labels import AllowedLabels, allowed_mask
 from .audio_source import Audio
 from .backbones import SAMPLE_RATE, BackboneSpec
 from .backbones.audio_checks import is_silent
-from .batched_prediction import predict_batches
+from .batched_prediction import predict_batches, seconds_per_batch
 from .outputs import LabelOutputs, Outputs
 from .prediction import Prediction
 from .timeline import Array, Timeline
@@ -110,10 +110,7 @@ def predict_timeline(
     settings.check_window(model.backbone.spec)
     allowed = allowed_mask(model.outputs, allowed_labels)
     columns, dimensions = _names(model.outputs, allowed)
-    if batch_seconds is None:
-        batch_seconds = model.backbone.preferred_batch_seconds
-    elif not batch_seconds > 0:
-        raise ValueError(f"batch_seconds: found {batch_seconds}, must be above 0")
+    batch_seconds = seconds_per_batch(model, batch_seconds)
     heard = _Heard(settings.vad)
     rows: list[tuple[float, ...]] = []  # times, stretch, share of speech
     outputs: list[Array] = []
