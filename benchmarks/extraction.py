@@ -13,7 +13,6 @@ of several rounds are compared. Peers compute in float32, as their users do, exc
 import argparse
 import importlib.metadata
 import os
-import platform
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from extraction_models import MODELS, make_model
 from extraction_peers import INSTALL, PEERS, SAMPLE_RATE, is_installed
 from extraction_rows import ROWS
 from extraction_tables import tables
-from measured import write_results
+from measured import processor_name, write_results
 from torch import Tensor
 
 from voxadapt.backbones import read_audio
@@ -108,10 +107,9 @@ def cut_clips(clips: Sequence[Tensor], seed: int) -> list[Tensor]:
 def describe_setup(options: argparse.Namespace) -> dict[str, Any]:
     """What the numbers depend on beside the code."""
     packages = ("torch", "transformers", "s3prl", "speechbrain")
-    cuda = options.device.startswith("cuda")
     return {
         "versions": {name: _version(name) for name in packages},
-        "processor": torch.cuda.get_device_name(options.device) if cuda else _processor_name(),
+        "processor": processor_name(options.device),
         # Of the minute before: beside other work, single rounds are off several times over.
         "load_before": os.getloadavg()[0],
         "threads": options.threads,
@@ -127,13 +125,6 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _processor_name() -> str:
-    information = Path("/proc/cpuinfo")  # Linux; platform says no more than x86_64 there
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

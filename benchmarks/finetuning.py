@@ -11,7 +11,6 @@ validation, in turns with those of a padded loop in the manner of emotion2vec's 
 """
 
 import argparse
-import dataclasses
 import importlib.metadata
 import os
 import statistics
@@ -229,9 +228,7 @@ def padded_loop(ours: OurLoop, batch_clips: int) -> PaddedLoop:
         (np.asarray(data.store.frames(index), dtype=np.float32) - mean) / std
         for index in range(len(data.clips))
     ]
-    model = PlainModel(
-        dataclasses.replace(adapter.config), data.outputs.size, ours.options.head.dropout
-    )
+    model = PlainModel(adapter.config, data.outputs.size, ours.options.head.dropout)
     parts = data.splits
     return PaddedLoop(
         model, clips, data.targets[:, 0], parts.train, parts.valid, batch_clips=batch_clips

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every pooler with and without a pretrained adapter, on four tasks of real speech, as tables.
+"""Every pooler with and without a pretrained adapter, on five tasks of real speech, as tables.
 
     python benchmarks/poolers.py CORPORA --precision bf16 --out runs/poolers
 

@@ -13,7 +13,6 @@ measured in turns with the steps. The targets are judged against the rate of `to
 import argparse
 import importlib.metadata
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -24,7 +23,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from measured import met, table_head, table_line, write_results
+from measured import met, processor_name, table_head, table_line, write_results
 from pretraining_run import FEATURES, make_corpus, make_run, step_flops
 from tqdm import tqdm
 
@@ -204,16 +203,6 @@ def describe_setup(options: argparse.Namespace) -> dict[str, Any]:
         "load_before": os.getloadavg()[0],
         **{name: value for name, value in vars(options).items() if name != "out"},
     }
-
-
-def processor_name(device: str) -> str:
-    """Name of the GPU, or of the CPU."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    information = Path("/proc/cpuinfo")  # Linux; platform says no more than x86_64 there
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def table(results: dict[str, Any]) -> str:

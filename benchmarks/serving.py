@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measured import table_head, table_line, write_results
+from measured import table_head, table_line, told_megabytes, write_results
 
 ENDINGS = {".wav", ".flac", ".ogg", ".mp3"}
 MALFORMED = (b"", b"RIFF", b"no audio at all" * 99, bytes(9_999))
@@ -108,7 +108,6 @@ def start_server(run: Path, page: bool) -> Iterator[tuple[subprocess.Popen[str],
     command += ["--page" if page else "--no-page", "--max-waiting=256"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
-        assert process.stderr is not None
         told = ""
         while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/predict", told)):
             line = process.stderr.readline()
@@ -224,10 +223,12 @@ def watch_memory(process: subprocess.Popen[str]) -> Iterator[list[float]]:
 
 def resident_megabytes(process: subprocess.Popen[str]) -> float:
     """Memory of a process (MB of 10^6 bytes)."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    found = re.search(r"VmRSS:\s*(\d+) kB", status)
-    assert found is not None
-    return int(found[1]) * 1024 / 1e6
+    found = told_megabytes(process.pid, "VmRSS")
+    if found is None:
+        raise RuntimeError(
+            "the memory of the server is not told: it has ended, or this is no Linux"
+        )
+    return found
 
 
 def table(results: dict[str, Any]) -> str:
