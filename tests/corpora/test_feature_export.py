@@ -64,8 +64,9 @@ def test_what_is_read_back_is_what_was_in_the_store(tmp_path):
 def test_names_of_files_are_written_as_they_are(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.wav")
     try:
-        soundfile.write(path, np.zeros(800), 16_000)
-    except (OSError, soundfile.LibsndfileError):
+        with path.open("wb") as stream:
+            soundfile.write(stream, np.zeros(800), 16_000, format="WAV")
+    except OSError:
         pytest.skip("this file system takes no such name")
     clips = [Clip(id="a", path=path), clip("b", folder=tmp_path)]
     export_npy(tmp_path / "out", parts_of(clips), clips, Store([5, 3]))
