@@ -29,6 +29,10 @@ COMMON = [
     "--adapter.feedforward=384",
     "--epochs=12",
     "--log-steps=5",
+    # The student sees its frames as they are, so that each ill is to be seen alone.
+    "--objectives.denoising=0",
+    "--masking.feature_masks=0",
+    *(f"--frame_augment.{name}=0" for name in ("level", "channel", "warp", "noise")),
     *(f"--collapse.{name}=-1" for name in ("std", "effective_rank", "perplexity", "sharpness")),
 ]
 RUNS: dict[str, list[str]] = {
@@ -36,7 +40,6 @@ RUNS: dict[str, list[str]] = {
     # No centering, a teacher that is the student of the step before, ten times the learning rate.
     "collapse": [
         "--objectives.reconstruction=0",
-        "--objectives.denoising=0",
         "--objectives.mask_prediction=0",
         "--objectives.local_attributes=0",
         "--objectives.utterance_distillation=0",
@@ -49,7 +52,6 @@ RUNS: dict[str, list[str]] = {
     # The codebook is fitted to a teacher that has hardly begun, and never again.
     "codebook": [
         "--objectives.reconstruction=0",
-        "--objectives.denoising=0",
         "--objectives.mask_prediction=1",
         "--objectives.frame_distillation=0.1",
         "--objectives.local_attributes=0.5",
