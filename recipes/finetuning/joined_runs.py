@@ -16,11 +16,11 @@ from voxadapt.recipes.finetuning.run_results import Results
 from voxadapt.recipes.running.run_folder import versions
 from voxadapt.recipes.scoring import regression_metrics
 from voxadapt.recipes.scoring.metrics import (
-    MINIMUM_SPEAKERS,
     SCORES,
     average_runs,
     bootstrap_interval,
     classification_metrics,
+    known_speakers,
 )
 from voxadapt.recipes.scoring.part_scores import scores_by_duration, scores_by_speaker
 from voxadapt.recipes.scoring.target_scores import REGRESSION, score_names
@@ -249,9 +249,9 @@ def resampling_units(records: Sequence[dict[str, Any]]) -> tuple[list[str], str]
     Returns:
         The unit of each record, and whether it is a ``speaker`` or a ``clip``.
     """
-    speakers = [record.get("speaker") for record in records]
-    if None not in speakers and len(set(speakers)) >= MINIMUM_SPEAKERS:
-        return [str(speaker) for speaker in speakers], "speaker"
+    speakers = known_speakers([record.get("speaker") for record in records])
+    if speakers is not None:
+        return speakers, "speaker"
     return [record["id"] for record in records], "clip"
 
 
