@@ -78,8 +78,9 @@ class FinetuneOptimizerOptions:
 
     Args:
         learning_rate: Peak of the one-cycle schedule; each part of the model takes a share of it.
-        adapter_factor: The adapter's learning rate as a share of it. Low, so that a few dozen
-            labelled clips do not undo what was pretrained.
+        adapter_factor: The adapter's learning rate as a share of it. Low, so that labelled clips do
+            not undo what was pretrained; with some dozens of them 0.1 does as well, with thousands
+            it is too low.
         linear_factor: The linear layer's. It starts from nothing and has few weights: with few
             labels, and so few steps, it would otherwise still be half trained at the end.
         encoder_factor: That of the encoder's layers that train. Left out, 0.5 for LoRA, whose
@@ -96,7 +97,7 @@ class FinetuneOptimizerOptions:
     """
 
     learning_rate: float = 1e-3
-    adapter_factor: float = 0.1
+    adapter_factor: float = 0.3
     linear_factor: float = 5.0
     encoder_factor: float | None = None
     pooler_factor: float = 1.0

@@ -369,7 +369,7 @@ def test_the_student_sees_the_frames_that_are_meant_for_it(
     make_run: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = {}
-    run = make_run(frame_augment=OFF)
+    run = make_run(frame_augment=OFF, **{"masking.feature_masks": 0})
     for name in ("student", "teacher"):
         adapter = getattr(run.pretrainer, name).adapter
         adapter.register_forward_pre_hook(
