@@ -24,7 +24,7 @@ from voxadapt.recipes.running.command_line import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "corpora"
-PARTS = ("worker", "cells", "splits", "plan", "pool", "tables")
+PARTS = ("worker", "cells", "splits", "plan", "pool", "tables", "picture")
 SIZES = {"width": 16, "layers": 1, "heads": 2, "feedforward": 16, "position_groups": 4}
 FINETUNE = " ".join(f"--size.{name}={size}" for name, size in SIZES.items())
 PRETRAIN = " ".join(f"--adapter.{name}={size}" for name, size in SIZES.items())
@@ -391,6 +391,48 @@ def test_ablations_are_compared_with_the_full_method(parts: Namespace) -> None:
     assert "| heard, no-mask-prediction | 1 |" in text
     assert "| heard, full | +0.0 | -10.0 |" in text
     assert "| heard, no-ema | 0 | pretraining collapsed |" in text
+
+
+def test_the_picture_has_a_panel_for_each_protocol_and_a_line_for_each_adapter(
+    parts: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = parts.cells.Cell
+    results = {
+        cell("urdu-official", share, adapter, "full", None, seed): result(ua)
+        for share in (10, 100)
+        for adapter, ua in (("random", 0.5), ("heard", 0.8))
+        for seed in (0, 1)
+    }
+    results[cell("baved-folds", 10, "none", "full", 0, 0)] = result(0.4)
+    results[cell("urdu-official", 10, "heard", "no-ema", None, 0)] = result(0.1)
+    figures = []
+    monkeypatch.setattr(parts.picture, "save_figure", lambda figure, path: figures.append(figure))
+    parts.picture.draw_gain(parts.tables.make_rows(results), tmp_path / "gain.svg")
+    official, baved = figures[0].axes
+    assert (official.get_title(), baved.get_title()) == ("urdu-official", "baved-folds")
+    drawn = {
+        container.get_label(): container.lines[0].get_ydata().tolist()
+        for container in official.containers
+    }
+    assert drawn == {
+        "random adapter": pytest.approx([50.0, 50.0]),
+        "pretrained, target heard": pytest.approx([80.0, 80.0]),
+    }
+    assert [label.get_text() for label in official.get_xticklabels()] == ["10 %", "100 %"]
+    assert [container.get_label() for container in baved.containers] == ["no adapter"]
+    with pytest.raises(ValueError, match="found none of a run that has finished"):
+        parts.picture.draw_gain([], tmp_path / "gain.svg")
+
+
+def test_the_picture_is_drawn_from_several_results(parts: Namespace, tmp_path: Path) -> None:
+    cell = parts.cells.Cell
+    for share in (10, 25):
+        results = {cell("urdu-folds", share, "none", "full", 0, 0): result(0.5)}
+        rows = {"rows": parts.tables.make_rows(results)}
+        (tmp_path / f"{share}.json").write_text(json.dumps(rows))
+    files = [str(tmp_path / name) for name in ("10.json", "25.json", "gain.svg")]
+    parts.picture.main(files)
+    assert (tmp_path / "gain.svg").read_text().lstrip().startswith("<?xml")
 
 
 # Runs
