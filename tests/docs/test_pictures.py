@@ -62,6 +62,22 @@ def test_the_ill_runs_are_ill() -> None:
     assert max(scores, key=lambda name: scores[name]) == "healthy"
 
 
+def test_the_table_of_gains_is_what_was_measured() -> None:
+    """And what is drawn: the picture's script reads the same rows."""
+    rows = json.loads((PICTURES / "adapter_gain.json").read_text(encoding="utf-8"))["rows"]
+    page = (pages.ROOT / "docs" / "adapter_gain.md").read_text(encoding="utf-8")
+    readme = (pages.ROOT / "README.md").read_text(encoding="utf-8")
+    table = [line.strip("| ").split(" | ") for line in page.splitlines() if " ± " in line]
+    assert len(table) == len(rows) == 28
+    for row in rows:
+        ua, valid = (
+            f"{100 * row[name]['mean']:.1f} ± {100 * row[name]['std']:.1f}"
+            for name in ("ua", "valid_ua")
+        )
+        assert any({row["adapter"], valid, ua} <= set(line) for line in table), row
+        assert ua in readme
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_script_runs_and_draws(tmp_path: Path) -> None:
