@@ -24,6 +24,7 @@ from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.finetuning.run_plan import PlannedRun
 from voxadapt.recipes.finetuning.run_results import Results
 from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.scoring.target_scores import show_scores
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class _Pool:
                     bar.update()
                     if not codes[number] and is_finished(self.plan[number]):
                         metrics = _read_metrics(self.plan[number])
-                        bar.set_postfix_str(f"{self.plan[number].title}: UA {metrics['ua']:.3f}")
+                        bar.set_postfix_str(f"{self.plan[number].title}: {show_scores(metrics)}")
             except BaseException:
                 self.stopped.set()
                 for process in list(self.started):

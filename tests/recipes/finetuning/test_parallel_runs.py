@@ -78,8 +78,12 @@ if behaviour == "crash":
     raise RuntimeError("a fault of ours")
 if behaviour == "wait":
     time.sleep(20)
-if behaviour == "finish":
-    (folder / "metrics.json").write_text(json.dumps({"number": int(number), "ua": 0.5}))
+SCORES = {
+    "finish": {"ua": 0.5, "wa": 0.5, "macro_f1": 0.5},
+    "values": {"task": "regression", "ccc": 0.5, "pearson": None, "mae": 0.5},
+}
+if behaviour in SCORES:
+    (folder / "metrics.json").write_text(json.dumps({"number": int(number), **SCORES[behaviour]}))
     (folder / "report.html").write_text("page")
 """
 
@@ -107,6 +111,14 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
 def test_runs_come_back_in_the_order_of_the_plan(stand_ins: Callable[..., Any]) -> None:
     results = stand_ins(*["finish"] * 5, jobs=3)
     assert [(run.seed, metrics["number"]) for run, metrics in results] == [(n, n) for n in range(5)]
+
+
+def test_runs_of_values_come_back_too(
+    stand_ins: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = stand_ins("values", "values")
+    assert [metrics["number"] for _, metrics in results] == [0, 1]
+    assert "CCC 0.500, MAE 0.500" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_is_told_with_its_log_and_the_others_finish(
