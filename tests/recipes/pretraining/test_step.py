@@ -14,6 +14,7 @@ import torch
 from voxadapt.adapters import CollapseError, FrameAugmentation
 from voxadapt.adapters.attributes import perplexity
 from voxadapt.adapters.schedules import cosine, one_cycle
+from voxadapt.backbones import load_backbone
 from voxadapt.recipes.pretraining import step as pretraining_step
 from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun
 from voxadapt.recipes.pretraining.step import (
@@ -26,6 +27,7 @@ from voxadapt.recipes.pretraining.step import (
     weighted_loss,
 )
 from voxadapt.recipes.running.frame_batches import load_batch, load_shares
+from voxadapt.recipes.running.prepare import frequency_bands
 
 Make = Callable[..., PretrainingRun]
 CPU = torch.device("cpu")
@@ -133,6 +135,21 @@ def test_augmentation_comes_on_top_of_that_of_the_audio(make_run: Make) -> None:
     louder = dataclasses.replace(part, student_frames=part.frames + 3)
     changed = (augment_student(run, louder).student_frames - part.frames)[~part.padding_mask]
     torch.testing.assert_close(changed, torch.full_like(changed, 3.0), atol=0.05, rtol=0)
+
+
+def test_the_filterbank_has_bands_and_a_clip_of_them_one_level(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert frequency_bands(load_backbone("fbank")) == 80
+    run = make_run(frame_augment=FrameAugmentation(channel=0.0, warp=0.0, noise=0.0))
+    assert frequency_bands(run.backbone) is None
+    monkeypatch.setattr(pretraining_step, "frequency_bands", lambda backbone: 3)
+    part = load(run, CLIPS)
+    changed = augment_student(run, part).student_frames - part.frames
+    for row, length in enumerate((~part.padding_mask).sum(dim=1).tolist()):
+        offset = changed[row, :length]
+        torch.testing.assert_close(offset, offset[:1, :1].expand_as(offset), atol=1e-4, rtol=0)
+        assert offset[0, 0].abs() > 1e-4
 
 
 def test_without_augmentation_student_and_teacher_share_their_frames(make_run: Make) -> None:

@@ -33,7 +33,7 @@ def test_a_folder_of_something_else(hubert_folder: Path, tmp_path: Path) -> None
 
 def test_an_adapter_without_codebook_and_card(tmp_path: Path) -> None:
     adapter = BottleneckAdapter(BottleneckAdapterConfig(8, 2))
-    adapter.extras = {"backbone": {"name_or_path": "facebook/hubert"}, "out": "/home/me/x"}
+    adapter.extras = {"backbone": {"name_or_path": "facebook/hubert"}, "out": "/srv/me/x"}
     adapter.save_pretrained(tmp_path / "adapter")
     saved = find_saved(str(tmp_path / "adapter"))
     (tmp_path / "upload").mkdir()

@@ -315,7 +315,7 @@ def test_a_fault_of_ours_is_one_message_and_the_next_is_answered(
     class Broken(SlowModel):
         def predict_waveforms(self, waveforms: Any, **options: Any) -> Any:
             if not self.may_go.is_set():
-                raise RuntimeError("out of memory at /home/someone")
+                raise RuntimeError("out of memory at /srv/someone")
             return super().predict_waveforms(waveforms, **options)
 
     broken = Broken(served_model)
@@ -323,6 +323,6 @@ def test_a_fault_of_ours_is_one_message_and_the_next_is_answered(
     answer = predict(server, clip)
     assert answer.status_code == 500
     assert error_of(answer)["code"] == "failed"
-    assert "/home" not in answer.text
+    assert "/srv" not in answer.text
     broken.may_go.set()
     assert predict(server, clip).status_code == 200
