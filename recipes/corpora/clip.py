@@ -76,11 +76,6 @@ class Clip:
         return self.source or self.path
 
     @property
-    def stretch(self) -> tuple[Path, float, float | None]:
-        """File, start and end: the same for any two clips that are written as the same audio."""
-        return self.path, self.start or 0.0, self.end
-
-    @property
     def audio_bytes(self) -> int:
         """Bytes of the file that the clip is in, or a part of.
 

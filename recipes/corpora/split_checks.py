@@ -7,6 +7,7 @@ from itertools import combinations
 
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import some_of
+from voxadapt.recipes.corpora.shared_audio import HEARD, heard_shares
 
 Parts = Mapping[str, Sequence[int]]
 """Indices of the clips by the name of the part: train, valid, test."""
@@ -42,7 +43,7 @@ def part_problems(
             for label, count in labels.items()
             if label not in trained
         )
-    return [*problems, *_shared_audio(clips, parts)]
+    return [*problems, *_heard_clips(clips, parts)]
 
 
 def shared_speakers(clips: Sequence[Clip], parts: Parts) -> list[str]:
@@ -96,19 +97,48 @@ def part_remarks(clips: Sequence[Clip], parts: Parts) -> list[str]:
             f"{len(shared)} of the {len(sessions['test'])} sessions of test are also in train or "
             "valid, so that their rooms, dialogues and partners have been heard"
         )
-    return remarks
+    return [*remarks, *_touching_clips(clips, parts)]
 
 
-def _shared_audio(clips: Sequence[Clip], parts: Parts) -> Iterator[str]:
-    """The same stretch of a file in two parts: one of them has been seen before it is scored."""
-    audio = {name: {clips[index].stretch: index for index in part} for name, part in parts.items()}
+def shared_audio(
+    clips: Sequence[Clip], parts: Parts
+) -> Iterator[tuple[str, str, dict[int, float]]]:
+    """Yield, for each two parts that share audio, their names and the second's clips that do.
+
+    Args:
+        clips: All clips of the corpus.
+        parts: The split.
+
+    Yields:
+        Both names, and the share of its audio for the index of each such clip of the second.
+    """
     for one, other in combinations(parts, 2):
-        shared = sorted(clips[audio[one][key]].id for key in audio[one].keys() & audio[other])
-        if shared:
+        heard = (clips[index] for index in parts[one])
+        shares = heard_shares(heard, [clips[index] for index in parts[other]])
+        if shares:
+            yield one, other, {parts[other][place]: share for place, share in shares.items()}
+
+
+def _heard_clips(clips: Sequence[Clip], parts: Parts) -> Iterator[str]:
+    """The same audio in two parts: one of them has been seen before it is scored."""
+    for one, other, shares in shared_audio(clips, parts):
+        heard = sorted(clips[index].id for index, share in shares.items() if share >= HEARD)
+        if heard:
             yield (
-                f"{one} and {other} have the same audio, {len(shared)} times: {some_of(shared)}; "
+                f"{one} and {other} have the same audio, {len(heard)} times: {some_of(heard)}; "
                 "list each piece of audio once"
             )
+
+
+def _touching_clips(clips: Sequence[Clip], parts: Parts) -> Iterator[str]:
+    """Segments that run a little into one of another part."""
+    for one, other, shares in shared_audio(clips, parts):
+        most = max(shares.values())
+        yield (
+            f"{len(shares)} of the {len(parts[other])} clips of {other} overlap in time with clips "
+            f"of {one}, by up to {most:.0%} of their length: "
+            f"{some_of(sorted(clips[index].id for index in shares))}"
+        )
 
 
 _WAYS_OUT = {

@@ -12,7 +12,8 @@ from voxadapt.recipes.corpora.errors import some_of
 from voxadapt.recipes.corpora.finding import Finding
 from voxadapt.recipes.corpora.label_findings import variant_spellings
 from voxadapt.recipes.corpora.manifest_columns import SPLITS
-from voxadapt.recipes.corpora.split_checks import shared_speakers
+from voxadapt.recipes.corpora.shared_audio import HEARD
+from voxadapt.recipes.corpora.split_checks import shared_audio, shared_speakers
 
 TEXT_COLUMNS = ("text", "transcript", "transcription", "sentence", "utterance", "prompt", "word")
 """Columns that are taken for what is said, the first that is there."""
@@ -42,6 +43,7 @@ def split_findings(
                 "divide the corpus by speaker: scores would not hold for speakers never heard; or "
                 "accept it by --allow-speaker-overlap",
             )
+        yield from _audio(clips, parts, name)
         yield from _texts(clips, parts, name, text_column)
     yield from _labels(clips)
 
@@ -81,6 +83,22 @@ def _speakers(clips: Sequence[Clip]) -> Iterator[Finding]:
                 "differ only in how they are written",
                 "write them the same if they are one: a split by speaker would part them",
             )
+
+
+def _audio(
+    clips: Sequence[Clip], parts: Mapping[str, Sequence[int]], name: str
+) -> Iterator[Finding]:
+    """Segments of a file in one part that overlap in time with segments in another."""
+    for one, other, shares in shared_audio(clips, parts):
+        most = max(shares.values())
+        yield Finding(
+            "error" if most >= HEARD else "warning",
+            "audio overlap",
+            f"column {name}: {len(shares):,} of the {len(parts[other]):,} clips of {other} are in "
+            f"part the same stretch of a file as clips of {one}, by up to {most:.0%} of their "
+            f"length: {some_of(sorted(clips[index].id for index in shares))}",
+            "cut the segments so that they do not overlap, or give all of a file the same part",
+        )
 
 
 def _texts(

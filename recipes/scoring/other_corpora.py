@@ -18,6 +18,7 @@ from voxadapt.classifier import SpeechClassifier
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import some_of
 from voxadapt.recipes.corpora.manifest import read_manifest
+from voxadapt.recipes.corpora.shared_audio import HEARD, heard_shares
 from voxadapt.recipes.finetuning.label_columns import column_values, first_column, label_names
 from voxadapt.recipes.finetuning.labelled_frames import targets_for
 from voxadapt.recipes.finetuning.options import FinetuneOptions
@@ -106,7 +107,6 @@ def read_others(
     label_map = read_label_map(options.label_map)
     own, names = corpus_names(options)
     label_map.check_corpora([*names, *own])
-    heard = {clip.stretch for clip in clips}
     labels = sorted({str(clip.label) for clip in clips})
     others: list[OtherCorpus] = []
     found: set[str] = set()
@@ -119,7 +119,7 @@ def read_others(
         ).clips
         found |= {str(clip.label) for clip in everyone}
         chosen = choose_split(everyone, options.test_split, source, "--test-split")
-        _refuse_heard(chosen, heard, source)
+        _refuse_heard(chosen, clips, source)
         if options.task == "regression":
             column_values(chosen, label_names(options.label))  # refuses what is no number
             others.append(OtherCorpus(name, source, options.test_split, chosen, {}, {}))
@@ -228,8 +228,10 @@ def score_others(
     return results
 
 
-def _refuse_heard(clips: Sequence[Clip], heard: set, source: str) -> None:
-    both = [clip.id for clip in clips if clip.stretch in heard]
+def _refuse_heard(clips: Sequence[Clip], heard: Sequence[Clip], source: str) -> None:
+    both = [
+        clips[index].id for index, share in heard_shares(heard, clips).items() if share >= HEARD
+    ]
     if both:
         raise UsageError(
             f"--test-data {source}: {len(both):,} of its {len(clips):,} clips are also in --data: "

@@ -7,8 +7,9 @@ from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.split_checks import part_problems, part_remarks, shared_speakers
 
 
-def clip(name, label="a", speaker=None, start=None):
-    return Clip(id=name, path=Path(f"{name[0]}.wav"), label=label, speaker=speaker, start=start)
+def clip(name, label="a", speaker=None, start=None, end=None):
+    path = Path(f"{name[0]}.wav")
+    return Clip(id=name, path=path, label=label, speaker=speaker, start=start, end=end)
 
 
 CLIPS = [clip("p", "a"), clip("q", "b"), clip("r", "a"), clip("s", "b"), clip("t", "c")]
@@ -44,12 +45,30 @@ def test_same_audio_in_two_parts():
     clips = [clip("p1"), clip("q", "b"), clip("p2"), clip("r")]
     (problem,) = part_problems(clips, {"train": [0, 1], "valid": [3], "test": [2]}, need_test=True)
     assert "train and test have the same audio" in problem
-    assert "'p1'" in problem
+    assert "'p2'" in problem
     clips[2] = clip("p2", start=0.0)  # as good as none
     assert part_problems(clips, {"train": [0, 1], "valid": [3], "test": [2]}, need_test=True)
+    clips[2] = clip("p2", start=3.0)  # p1 is the whole file
+    assert part_problems(clips, {"train": [0, 1], "valid": [3], "test": [2]}, need_test=True)
     # Another segment of the same file is other audio.
-    clips[2] = clip("p2", start=3.0)
+    clips[0] = clip("p1", end=3.0)
     assert not part_problems(clips, {"train": [0, 1], "valid": [3], "test": [2]}, need_test=True)
+
+
+def test_segments_that_overlap_by_half_are_a_problem_and_by_less_a_remark():
+    parts = {"train": [0, 1], "valid": [3], "test": [2]}
+    clips = [clip("p1", end=3.0), clip("q", "b"), clip("p2", start=2.0, end=4.0), clip("r")]
+    (problem,) = part_problems(clips, parts, need_test=True)
+    assert "train and test have the same audio" in problem
+    assert "'p2'" in problem
+    clips[2] = clip("p2", start=2.0, end=4.1)
+    assert not part_problems(clips, parts, need_test=True)
+    (remark,) = [one for one in part_remarks(clips, parts) if "overlap in time" in one]
+    assert "1 of the 1 clips of test" in remark
+    assert "of train" in remark
+    assert "48%" in remark
+    clips[2] = clip("p2", start=3.0, end=4.1)
+    assert not any("overlap in time" in one for one in part_remarks(clips, parts))
 
 
 def test_shared_speakers_are_counted_per_pair_and_unknown_ones_are_not_shared():

@@ -9,7 +9,7 @@ from voxadapt.recipes.corpora.split_findings import split_findings
 
 
 def clips(*known: dict[str, Any]) -> list[Clip]:
-    return [Clip(f"{n}", Path("a.wav"), **what) for n, what in enumerate(known)]
+    return [Clip(f"{n}", **({"path": Path(f"{n}.wav")} | what)) for n, what in enumerate(known)]
 
 
 def kinds(found: list[Clip], **options: Any) -> list[tuple[str, str]]:
@@ -34,6 +34,20 @@ def test_speakers_of_two_parts(column: str) -> None:
         found.message
     )
     assert kinds(shared, allow_speaker_overlap=True) == [("note", "speaker overlap")]
+
+
+@pytest.mark.parametrize(("end", "severity"), [(3.5, "error"), (2.1, "warning")])
+def test_segments_of_two_parts_that_overlap(end: float, severity: str) -> None:
+    file = {"path": Path("a.wav")}
+    found = clips(
+        {"split": "train", "start": 0.0, "end": end, **file},
+        {"split": "test", "start": 2.0, "end": 4.0, **file},
+        {"split": "test", "start": 4.0, "end": 9.0, **file},
+    )
+    (one,) = split_findings(found)
+    assert (one.severity, one.kind) == (severity, "audio overlap")
+    assert "column split: 1 of the 2 clips of test" in one.message
+    assert f"by up to {(end - 2) / 2:.0%} of their length: '1'" in one.message
 
 
 def test_texts_of_two_parts() -> None:
