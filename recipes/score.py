@@ -120,8 +120,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     }
     logger.info("%s: %s (%d clips)", options.split, show_scores(metrics), metrics["n"])
     if out is not None and predictions is not None and accelerator.is_main_process:
-        write_json(out, metrics)
         write_predictions(predictions, corpus.clips, activated, model.outputs, seconds)
+        write_json(out, metrics)  # last: a run that was killed has no metrics
         logger.info("metrics %s, predictions %s", out, predictions)
     return metrics
 

@@ -4,6 +4,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from voxadapt.outputs import Outputs, as_outputs
 from voxadapt.recipes.corpora.batching import plan_batches, share_batch
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_cache import FeatureStore
+from voxadapt.recipes.corpora.written_aside import write_aside
 from voxadapt.recipes.running.frame_batches import load_batch
 from voxadapt.recipes.scoring.target_scores import prediction_record
 
@@ -71,6 +73,8 @@ def write_predictions(
 ) -> None:
     """Write one JSON line for each clip, as `prediction_record` makes it, and speaker and seconds.
 
+    The file is there whole or, where the run is killed, as it was.
+
     Args:
         path: The file.
         clips: ``N`` clips.
@@ -79,8 +83,11 @@ def write_predictions(
         seconds: Length of each clip.
     """
     meaning = as_outputs(outputs)
-    with open(path, "w", encoding="utf-8") as file:
+
+    def write(file: BinaryIO) -> None:
         for clip, row, length in zip(clips, activated, seconds, strict=True):
             record = prediction_record(meaning, clip, row)
             record |= {"speaker": clip.speaker, "seconds": length}
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+
+    write_aside(path, write)

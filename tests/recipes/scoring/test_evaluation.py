@@ -118,3 +118,13 @@ def test_predictions_are_one_line_a_clip(tmp_path: Path) -> None:
     assert (records[1]["speaker"], records[1]["seconds"]) == (None, 0.5)
     assert records[1]["predicted"] == "Wut"
     assert records[1]["probabilities"]["Glück"] == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_predictions_that_break_off_leave_the_file_as_it_was(tmp_path: Path) -> None:
+    clips, path = [Clip("a", Path("a.wav")), Clip("b", Path("b.wav"))], tmp_path / "predictions"
+    write_predictions(path, clips, np.full((2, 2), 0.5), ["no", "yes"], [1.0, 1.0])
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="zip"):
+        write_predictions(path, clips, np.full((1, 2), 0.5), ["no", "yes"], [1.0, 1.0])
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
