@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of `adapter_gain.py` as a picture: test UA by share of the labels.
+"""The rows of `adapter_gain.py` as a picture: test UA by share of the labels, or ablations.
 
 python benchmarks/adapter_gain_picture.py adapter_gain.json [MORE.json …] adapter_gain.svg
+python benchmarks/adapter_gain_picture.py --ablations adapter_gain.json [MORE.json …] ablations.svg
 """
 
 import argparse
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapter_gain_cells import BASELINES, FULL, PROTOCOLS
+from adapter_gain_tables import ablation_gains
 
 from voxadapt.recipes.reporting.picture import BLUE, GREY, ORANGE, new_figure, save_figure
 
@@ -80,14 +82,63 @@ def _draw_panel(panel: "Axes", rows: Sequence[Mapping[str, Any]]) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
+def draw_ablations(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw what each ablation gains or loses, mean over protocols, with standard errors.
+
+    Args:
+        rows: As `adapter_gain_tables.make_rows` gives them.
+        path: SVG, PNG or PDF.
+
+    Raises:
+        ValueError: No ablation has finished, or they are at several shares of the labels.
+        UsageError: The path cannot be written, or has another ending.
+    """
+    found = ablation_gains(rows)
+    shares = sorted({row["share"] for row in found})
+    if len(shares) != 1:
+        raise ValueError(
+            f"rows: found ablations at {len(shares)} shares of the labels ({shares}, percent); run "
+            "them at one, or give its rows only"
+        )
+    found.sort(key=lambda row: row["gain"]["mean"], reverse=True)
+    figure = new_figure(7.0, 1.2 + 0.32 * len(found))
+    panel = figure.subplots()
+    panel.axvline(0, color=GREY, linewidth=1)
+    for name, colour, marker, label, up in (
+        ("gain", BLUE, "o", "test", -0.12),
+        ("valid_gain", ORANGE, "D", "validation", 0.12),
+    ):
+        gains = [row[name] for row in found]
+        panel.errorbar(
+            [100 * gain["mean"] for gain in gains],
+            [place + up for place in range(len(found))],
+            xerr=[100 * (gain["standard_error"] or 0.0) for gain in gains],
+            color=colour,
+            marker=marker,
+            linestyle="",
+            markersize=5,
+            capsize=2,
+            label=label,
+        )
+    panel.set_yticks(range(len(found)), [row["variant"].replace("-", " ") for row in found])
+    panel.invert_yaxis()
+    panel.set_xlabel(f"UA, points over the full method, {shares[0]} % of the labels")
+    panel.grid(axis="x", alpha=0.3)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(fontsize=8)
+    save_figure(figure, path)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read results and draw them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("results", type=Path, nargs="+", help="JSON files of adapter_gain.py")
     parser.add_argument("picture", type=Path, help="SVG, PNG or PDF")
+    parser.add_argument("--ablations", action="store_true", help="draw what ablations change")
     options = parser.parse_args(arguments)
     rows = [row for file in options.results for row in json.loads(file.read_text())["rows"]]
-    draw_gain(rows, options.picture)
+    draw = draw_ablations if options.ablations else draw_gain
+    draw(rows, options.picture)
 
 
 if __name__ == "__main__":

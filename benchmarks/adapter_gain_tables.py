@@ -115,6 +115,43 @@ def gain_over_baseline(cells: Sequence[Cell], results: Results) -> dict[str, Any
     }
 
 
+def ablation_gains(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What each ablation changes, over all protocols at once.
+
+    Args:
+        rows: Of `make_rows`.
+
+    Returns:
+        For each share and ablation `share`, `variant`, `protocols` (how many), and `gain` and
+        `valid_gain`: `mean` of the protocols' mean differences to the full method, which weigh the
+        same, its `standard_error` (of independent means; None where one of them has none), `pairs`
+        and `better`. Ablations without a result are left out.
+    """
+    groups: dict[tuple[int, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["variant"] != FULL and row["runs"] and row["gain"] is not None:
+            groups.setdefault((row["share"], row["variant"]), []).append(row)
+    return [
+        {
+            "share": share,
+            "variant": variant,
+            "protocols": len(found),
+            **{name: _mean_gain([row[name] for row in found]) for name in ("gain", "valid_gain")},
+        }
+        for (share, variant), found in groups.items()
+    ]
+
+
+def _mean_gain(gains: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    errors = [gain["standard_error"] for gain in gains]
+    error = None if None in errors else float(np.sqrt(np.sum(np.square(errors))) / len(errors))
+    return {
+        "mean": float(np.mean([gain["mean"] for gain in gains])),
+        "standard_error": error,
+        **{name: sum(gain[name] for gain in gains) for name in ("pairs", "better")},
+    }
+
+
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Mean and sample standard deviation; 0 for a single value."""
     std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
@@ -133,6 +170,11 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> str:
         header += ["gain together"]
         lines += ["", f"**{protocol}**", "", *table_head(header)]
         lines += [table_line(_cells(row)) for row in found]
+    ablations = ablation_gains(rows)
+    if ablations:
+        header = ["labels", "ablation", "protocols", "validation gain", "test gain", "better in"]
+        lines += ["", "**ablations, mean over protocols**", "", *table_head(header)]
+        lines += [table_line(_ablation_cells(row)) for row in ablations]
     return "\n".join(lines)
 
 
@@ -156,6 +198,13 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{gain['better']} of {gain['pairs']}",
         f"{100 * row['gain_together']:+.1f}",
     ]
+
+
+def _ablation_cells(row: Mapping[str, Any]) -> list[str]:
+    gain = row["gain"]
+    cells = [f"{row['share']} %", row["variant"], str(row["protocols"])]
+    better = f"{gain['better']} of {gain['pairs']}"
+    return [*cells, _gain(row["valid_gain"]), _gain(gain), better]
 
 
 def _spread(value: Mapping[str, float]) -> str:

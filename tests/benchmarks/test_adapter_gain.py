@@ -435,6 +435,64 @@ def test_the_picture_is_drawn_from_several_results(parts: Namespace, tmp_path: P
     assert (tmp_path / "gain.svg").read_text().lstrip().startswith("<?xml")
 
 
+def ablation_results(parts: Namespace, share: int = 10) -> dict[Any, Any]:
+    """Two protocols and two runs each: without EMA 0.1 less than the full method, then 0.3 less."""
+    cell = parts.cells.Cell
+    results = {}
+    for protocol, fold, full in (("urdu-official", None, 0.8), ("baved-folds", 0, 0.6)):
+        for seed, less in ((0, 0.1), (1, 0.3)):
+            group = (protocol, share, "heard")
+            results[cell(*group, "full", fold, seed)] = result(full, valid=0.5)
+            results[cell(*group, "no-ema", fold, seed)] = result(full - less, valid=0.6)
+            better = full + 0.1 if fold is None else full
+            results[cell(*group, "no-denoising", fold, seed)] = result(better, valid=0.5)
+    return results
+
+
+def test_ablations_are_averaged_over_protocols(parts: Namespace) -> None:
+    rows = parts.tables.make_rows(ablation_results(parts))
+    found = {row["variant"]: row for row in parts.tables.ablation_gains(rows)}
+    assert list(found) == ["no-denoising", "no-ema"]
+    assert found["no-ema"]["gain"] == {
+        "mean": pytest.approx(-0.2),
+        "standard_error": pytest.approx(0.1 / 2**0.5),  # of two means, each with one of 0.1
+        "pairs": 4,
+        "better": 0,
+    }
+    assert found["no-ema"]["valid_gain"]["mean"] == pytest.approx(0.1)
+    assert found["no-denoising"]["gain"]["mean"] == pytest.approx(0.05)
+    assert found["no-denoising"]["gain"]["better"] == 2
+    text = parts.tables.tables(rows)
+    assert "| 10 % | no-ema | 2 | +10.0 ± 0.0 | -20.0 ± 7.1 | 0 of 4 |" in text
+    full = [row for row in rows if row["variant"] == "full"]
+    assert parts.tables.ablation_gains(full) == []
+    assert "ablation" not in parts.tables.tables(full)
+
+
+def test_the_picture_of_ablations_has_a_line_for_each(
+    parts: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = []
+    monkeypatch.setattr(parts.picture, "save_figure", lambda figure, path: figures.append(figure))
+    rows = parts.tables.make_rows(ablation_results(parts))
+    (tmp_path / "rows.json").write_text(json.dumps({"rows": rows}))
+    files = [str(tmp_path / name) for name in ("rows.json", "ablations.svg")]
+    parts.picture.main(["--ablations", *files])
+    (panel,) = figures[0].axes
+    names = [label.get_text() for label in panel.get_yticklabels()]
+    assert names == ["no denoising", "no ema"]  # the best first
+    drawn = {box.get_label(): box.lines[0].get_xdata().tolist() for box in panel.containers}
+    assert drawn == {
+        "test": pytest.approx([5.0, -20.0]),
+        "validation": pytest.approx([0.0, 10.0]),
+    }
+    with pytest.raises(ValueError, match="found ablations at 0 shares"):
+        parts.picture.draw_ablations([row for row in rows if row["variant"] == "full"], tmp_path)
+    rows += parts.tables.make_rows(ablation_results(parts, share=25))
+    with pytest.raises(ValueError, match="found ablations at 2 shares"):
+        parts.picture.draw_ablations(rows, tmp_path)
+
+
 # Runs
 
 
