@@ -26,8 +26,9 @@ class FrameAugmentation:
         level: Gain of a clip: standard deviation of an offset to all of its features, in standard
             deviations of a feature.
         channel: Channel of a clip: the same of each of three smooth offsets over the bands, a slope
-            and two half waves.
-        warp: Vocal tract length: largest stretch of the frequency axis of a clip, as a share.
+            and one wave each of cosine and sine.
+        warp: Vocal tract length: largest stretch of the axis of bands of a clip, as a share. In
+            Jaitly and Hinton's perturbation it is the axis in Hz that is stretched.
         noise: Noise: largest standard deviation of what is added to each feature of each frame.
 
     Raises:
@@ -42,9 +43,13 @@ class FrameAugmentation:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name}: found {value}, must be 0 (off) or more")
+                raise ValueError(
+                    f"frame_augment.{name}: found {value}, must be a finite number, 0 (off) or more"
+                )
         if self.warp >= 1:
-            raise ValueError(f"warp: found {self.warp}, must be below 1, a share of the bands")
+            raise ValueError(
+                f"frame_augment.warp: found {self.warp}, must be below 1, a share of the bands"
+            )
 
     @property
     def is_on(self) -> bool:

@@ -32,15 +32,16 @@ def mask_prediction_loss(predictions: Tensor, teacher_frames: Tensor, beta: floa
 
 
 def reconstruction_loss(predictions: Tensor, frames: Tensor, beta: float = 1.0) -> Tensor:
-    """Distance from the student's reconstructions to the frames that were hidden from it.
+    """Distance from the student's reconstructions to the frames as they were.
 
     Regressing hidden frames from what is around them is masked acoustic modelling (Mockingjay,
     arXiv 1910.12638, section 2; TERA, arXiv 2007.06028). It is not in the adapter's paper: it ties
     the representation to the audio, which targets that a network sets itself can forget.
 
     Args:
-        predictions: ``[N, D]`` float, what the reconstructor made of hidden frames.
-        frames: ``[N, D]`` float, the frames themselves, standardised.
+        predictions: ``[N, D]`` float, what the reconstructor made of the student's output at hidden
+            frames (`reconstruction`) or at the others (`denoising`).
+        frames: ``[N, D]`` float, the clean frames, standardised.
         beta: Where smooth L1 goes from square to straight.
 
     Returns:

@@ -71,8 +71,13 @@ def draw_feature_mask(
 
     Returns:
         ``[D]`` bool, True = hidden.
+
+    Raises:
+        ValueError: ``period`` does not divide ``D``.
     """
     period = period or feature_size
+    if feature_size % period:
+        raise ValueError(f"period: found {period}, must divide the {feature_size} features")
     hidden = torch.zeros(feature_size // period, period, dtype=torch.bool)
     for _ in range(masks):
         start, end = draw_stretch(period, share, generator)

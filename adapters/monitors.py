@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is the run healthy? Statistics that make collapse visible while the loss looks fine."""
 
+import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -22,12 +23,24 @@ class CollapseThresholds:
         perplexity: exp(entropy) of the use of prototypes or attributes.
         sharpness: 1 - entropy / ln K of the teacher's distributions over K prototypes; 0 where each
             is flat, which teaches nothing.
+
+    Raises:
+        ValueError: A value is not finite.
     """
 
     std: float = 0.05
     effective_rank: float = 2.0
     perplexity: float = 2.0
     sharpness: float = 0.01
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not math.isfinite(value):
+                raise ValueError(
+                    f"collapse.{field.name}: found {value}, must be a finite number; below 0 it "
+                    "stops no run"
+                )
 
     def limit(self, name: str) -> float | None:
         """The lowest healthy value of a monitor; None for a value that shows no collapse.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Student, teacher and their objectives in one module (arXiv 2509.23795, section 2.2)."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,10 +32,15 @@ class ObjectivesConfig:
         utterance_distillation: Weight of self-distillation at utterance level.
         local_attributes: Weight of classifying the attribute of hidden frames.
         reconstruction: Weight of regressing the hidden frames themselves.
-        denoising: Weight of regressing the other frames as they were before they were augmented.
+        denoising: Weight of regressing the other frames as they were before they were augmented and
+            a band of them was hidden.
         prototypes: Prototypes of self-distillation.
         student_temperature: Temperature of the student's distribution.
         teacher_temperature: Temperature of the teacher's; lower is sharper.
+        teacher_temperature_start: Temperature of the teacher's at the first step, from which it
+            goes to `teacher_temperature` on a line, as in DINO (arXiv 2104.14294, appendix), which
+            starts sharper. Left out, it is `teacher_temperature` throughout.
+        temperature_warmup: Share of the run that this takes.
         center_momentum: Share of the running center that stays at each step; 1 turns centering off.
         attributes: Size ``K`` of the codebook.
 
@@ -51,26 +57,29 @@ class ObjectivesConfig:
     prototypes: int = 128
     student_temperature: float = 0.1
     teacher_temperature: float = 0.05
+    teacher_temperature_start: float | None = None
+    temperature_warmup: float = 0.3
     center_momentum: float = 0.9
     attributes: int = 128
 
     def __post_init__(self) -> None:
         weights = self.weights()
-        if any(weight < 0 for weight in weights.values()) or not any(weights.values()):
+        usable = all(0.0 <= weight < math.inf for weight in weights.values())
+        if not usable or not any(weights.values()):
             raise ValueError(
-                f"objectives: found weights {weights}; none may be negative and at least one must "
-                "be above 0"
+                f"objectives: found weights {weights}; each must be a finite number of 0 or more, "
+                "and at least one above 0"
             )
-        for name in ("student_temperature", "teacher_temperature"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: found {getattr(self, name)}, must be above 0")
+        for name in ("student_temperature", "teacher_temperature", "teacher_temperature_start"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < math.inf:
+                raise ValueError(f"{name}: found {value}, must be a finite number above 0")
         for name in ("prototypes", "attributes"):
             if getattr(self, name) < 2:
                 raise ValueError(f"{name}: found {getattr(self, name)}, must be at least 2")
-        if not 0.0 <= self.center_momentum <= 1.0:
-            raise ValueError(
-                f"center_momentum: found {self.center_momentum}, must be between 0 and 1"
-            )
+        for name in ("center_momentum", "temperature_warmup"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name}: found {getattr(self, name)}, must be between 0 and 1")
 
     def weights(self) -> dict[str, float]:
         """Weights by objective."""
@@ -234,6 +243,7 @@ class AdapterPretrainer(nn.Module):
         clip_weights: Tensor,
         feature_mask: Tensor | None = None,
         student_frames: Tensor | None = None,
+        teacher_temperature: float | None = None,
     ) -> PretrainingSums:
         """Compute the sums of all active objectives.
 
@@ -245,7 +255,8 @@ class AdapterPretrainer(nn.Module):
             feature_mask: ``[B, D]`` bool, True = this feature is hidden from the student in the
                 whole clip: it stands at the corpus mean. None hides none.
             student_frames: ``[B, T, D]`` float, what the student sees in place of ``frames``: the
-                same clips from disturbed audio, frame by frame. None: the same frames.
+                same clips augmented, as frames or as audio, frame by frame. None: the same frames.
+            teacher_temperature: That of this step; None takes that of the objectives.
 
         Returns:
             The sums, from which fillers are left out.
@@ -267,37 +278,39 @@ class AdapterPretrainer(nn.Module):
         student_grid = self.student.adapter(student_input, padding_mask, span_mask)
 
         real = ~padding_mask
-        teacher_frames = teacher_grid[real]  # [N, D]
-        student_frames = student_grid[real]
+        teacher_output = teacher_grid[real]  # [N, D]
+        student_output = student_grid[real]
         hidden = span_mask[real]  # [N]
         weights = clip_weights[:, None].expand(real.shape)[real]  # [N]
 
         losses: dict[str, Tensor] = {}
-        hidden_frames = student_frames[hidden]
+        hidden_frames = student_output[hidden]
         if self.objectives.mask_prediction:
             predictions = perceptron(self.predictor, hidden_frames)
-            loss = mask_prediction_loss(predictions, teacher_frames[hidden])
+            loss = mask_prediction_loss(predictions, teacher_output[hidden])
             losses["mask_prediction"] = (loss * weights[hidden]).sum()
         if self.objectives.reconstruction or self.objectives.denoising:
             clean = self.teacher.adapter.standardize(frames, padding_mask)[real]  # [N, D]
             for name, rows in (("reconstruction", hidden), ("denoising", ~hidden)):
                 if getattr(self.objectives, name):
-                    predictions = perceptron(self.reconstructor, student_frames[rows])
+                    predictions = perceptron(self.reconstructor, student_output[rows])
                     loss = reconstruction_loss(predictions, clean[rows])
                     losses[name] = (loss * weights[rows]).sum()
-        attribute_ids = teacher_frames.new_empty(0, dtype=torch.int64)
+        attribute_ids = teacher_output.new_empty(0, dtype=torch.int64)
         if self.objectives.local_attributes:
-            attribute_ids = self.attributes(frames, padding_mask, teacher_frames)
+            attribute_ids = self.attributes(frames, padding_mask, teacher_output)
             logits = dense(self.attribute_classifier, hidden_frames)
             loss = local_attribute_loss(logits, attribute_ids[hidden])
             losses["local_attributes"] = (loss * weights[hidden]).sum()
 
+        temperature = teacher_temperature or self.objectives.teacher_temperature
         frame_sums = utterance_sums = no_distillation(self.frame_center)
         if self.objectives.frame_distillation:
             frame_sums = self._distil(
-                self.student.frame_prototypes(student_frames),
-                self.teacher.frame_prototypes(teacher_frames),
+                self.student.frame_prototypes(student_output),
+                self.teacher.frame_prototypes(teacher_output),
                 self.frame_center,
+                temperature,
                 weights,
             )
             losses["frame_distillation"] = frame_sums.loss
@@ -306,6 +319,7 @@ class AdapterPretrainer(nn.Module):
                 self.student.utterance_prototypes(mean_over_time(student_grid, real)),
                 self.teacher.utterance_prototypes(mean_over_time(teacher_grid, real)),
                 self.utterance_center,
+                temperature,
                 clip_weights,
             )
             losses["utterance_distillation"] = utterance_sums.loss
@@ -315,8 +329,8 @@ class AdapterPretrainer(nn.Module):
             losses=losses,
             frame_logits=frame_sums.logits,
             utterance_logits=utterance_sums.logits,
-            student_frames=student_frames.detach()[counted],
-            teacher_frames=teacher_frames[counted],
+            student_frames=student_output.detach()[counted],
+            teacher_frames=teacher_output[counted],
             attribute_ids=attribute_ids[counted] if len(attribute_ids) else attribute_ids,
             frame_targets=frame_sums.targets,
             utterance_targets=utterance_sums.targets,
@@ -324,11 +338,16 @@ class AdapterPretrainer(nn.Module):
         )
 
     def _distil(
-        self, student_logits: Tensor, teacher_logits: Tensor, center: Tensor, weights: Tensor
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        center: Tensor,
+        teacher_temperature: float,
+        weights: Tensor,
     ) -> DistillationSums:
         """Sums of one level over its frames or clips, from logits ``[N, K]``, by weight ``[N]``."""
         teacher_logits = teacher_logits.float()
-        targets = teacher_distribution(teacher_logits, center, self.objectives.teacher_temperature)
+        targets = teacher_distribution(teacher_logits, center, teacher_temperature)
         loss = self_distillation_loss(student_logits, targets, self.objectives.student_temperature)
         return DistillationSums(
             loss=(loss * weights).sum(),

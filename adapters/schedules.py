@@ -4,8 +4,28 @@
 import math
 
 
+def linear(progress: float, start: float, end: float) -> float:
+    """Go from ``start`` to ``end`` on a line, as the teacher's temperature in DINO.
+
+    Args:
+        progress: 0 to 1; below and above, the ends.
+        start: Value at 0.
+        end: Value at 1, exactly.
+    """
+    progress = min(max(progress, 0.0), 1.0)
+    return start * (1.0 - progress) + end * progress
+
+
 def cosine(progress: float, start: float, end: float) -> float:
-    """Go from ``start`` to ``end`` on half a cosine, as the teacher's decay in BYOL and DINO."""
+    """Go from ``start`` to ``end`` on half a cosine.
+
+    As the teacher's decay in BYOL (arXiv 2006.07733, section 3.1) and DINO (arXiv 2104.14294).
+
+    Args:
+        progress: 0 to 1; below and above, the ends.
+        start: Value at 0.
+        end: Value at 1.
+    """
     progress = min(max(progress, 0.0), 1.0)
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
 

@@ -39,20 +39,21 @@ def do_task(task: Task) -> dict[str, Any]:
 
     Returns:
         The result, as it is in the file; `status` is `finished`, or `collapsed` where pretraining
-        was stopped by its monitors.
+        was stopped by its monitors or by a loss that is not finite.
     """
     out, path = Path(task["out"]), Path(task["result"])
     with only_one(Path(task["log"])):
         if path.exists():
             return dict(json.loads(path.read_text(encoding="utf-8")))
         from voxadapt.adapters import CollapseError
+        from voxadapt.recipes.pretraining.state import NotFiniteError
         from voxadapt.recipes.running.run_folder import write_json
 
         started, resumed = time.perf_counter(), out.exists()
         run = {"finetune": finetune, "pretrain_adapter": pretrain}[task["recipe"]]
         try:
             result = {"status": "finished", **run(task)}
-        except CollapseError as error:
+        except (CollapseError, NotFiniteError) as error:
             result = {"status": "collapsed", "message": str(error)}
         # A run that was gone on with took longer than this, so estimates leave it out.
         result |= {"seconds": round(time.perf_counter() - started, 1), "resumed": resumed}

@@ -107,12 +107,7 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
         accelerator.num_processes,
         accelerator.device,
     )
-    if options.frame_augment.is_on and frequency_bands(backbone) is None:
-        logger.info(
-            "--frame_augment: features of %s are no frequency bands, so the student's frames get "
-            "noise alone, without level, channel and warp",
-            options.backbone,
-        )
+    say_what_is_augmented(options, frequency_bands(backbone))
     start_log(accelerator, out)
     try:
         finished = train(run)
@@ -135,6 +130,31 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
         )
     accelerator.wait_for_everyone()
     return out / "adapter"
+
+
+def say_what_is_augmented(options: PretrainOptions, bands: int | None) -> None:
+    """Log which changes to the student's frames these frames cannot have, and what that means.
+
+    Args:
+        options: The run's options.
+        bands: Frequency bands of the backbone's frames; None where features are none.
+    """
+    asked = options.frame_augment
+    changes = asked.for_bands(bands)
+    if changes != asked:
+        logger.info(
+            "--frame_augment: features of %s are no frequency bands, so the student's frames are "
+            "not changed in level, channel and warp%s",
+            options.backbone,
+            "; they get noise alone" if changes.is_on else "",
+        )
+    disturbances: list[object] = [changes.is_on, options.masking.feature_masks]
+    disturbances += [options.augment.noise_snr_db, options.augment.gain_db]
+    if options.objectives.denoising and not any(disturbances):
+        logger.warning(
+            "--objectives.denoising: nothing disturbs the frames that the student sees, so that "
+            "all it learns there is to copy them; give 0, or turn --frame_augment on"
+        )
 
 
 def build_optimizer(module: torch.nn.Module, options: OptimizerOptions) -> torch.optim.AdamW:

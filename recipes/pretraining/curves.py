@@ -124,6 +124,7 @@ def health_curves(
 
 def schedule_curves(log: Sequence[Entry], optimizer: OptimizerOptions) -> str:
     """Charts of what was set for each step, and of the gradient."""
+    changes = len({entry.get("teacher_temperature") for entry in log} - {None}) > 1
     charts = [
         _chart(
             log,
@@ -138,6 +139,13 @@ def schedule_curves(log: Sequence[Entry], optimizer: OptimizerOptions) -> str:
             ["teacher_decay"],
             "The share of the teacher that stays at a step; at 1 it stands still.",
             from_zero=False,
+            refits=False,
+        ),
+        _chart(
+            log if changes else [],  # the table of options has a constant one
+            "Teacher’s temperature",
+            ["teacher_temperature"],
+            "That of its distributions over prototypes; lower is sharper.",
             refits=False,
         ),
         _chart(

@@ -136,7 +136,7 @@ class PretrainingRun:
         return found.hexdigest()
 
     def name_clips(self, indices: Sequence[int]) -> str:
-        """Name clips for the message of a run that stops: those at fault, or else the first few.
+        """Name clips for the message of a run that stops: those at fault, or else all.
 
         Args:
             indices: The clips on which a value was not finite.
@@ -144,7 +144,7 @@ class PretrainingRun:
         clips, frames = self.corpus.clips, self.corpus.store.frames
         bad = [clips[index].id for index in indices if not np.isfinite(frames(index)).all()]
         ids = bad or [clips[index].id for index in indices]
-        told = f"clips {ids[:8]}{' and more' if len(ids) > 8 else ''}"
+        told = f"clips {ids}"
         return f"{told}, whose own frames are not finite: mend or leave them out" if bad else told
 
     def way_back(self) -> str:

@@ -18,7 +18,7 @@ from voxadapt.adapters import (
 from voxadapt.adapters.attributes import perplexity
 from voxadapt.adapters.monitors import CollapseError, check_collapse, second_moments, spread
 from voxadapt.adapters.pretraining import PretrainingSums
-from voxadapt.adapters.schedules import cosine, one_cycle
+from voxadapt.adapters.schedules import cosine, linear, one_cycle
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun
 from voxadapt.recipes.running.frame_batches import FrameBatch, load_shares
@@ -78,6 +78,7 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
     span_masks = [draw_masks(run, part) for part in parts]
     counts = count_globally(parts, span_masks, accelerator)
 
+    temperature = teacher_temperature(options.objectives, share)
     run.optimizer.zero_grad()
     all_sums: list[PretrainingSums] = []
     for part, span_mask in zip(parts, span_masks, strict=True):
@@ -90,6 +91,7 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
                 part.clip_weights,
                 draw_feature_masks(run, part),
                 part.student_frames,
+                temperature,
             )
             loss = weighted_loss(sums.losses, counts, options.objectives)
             # DistributedDataParallel averages gradients over processes; the sum is wanted.
@@ -115,6 +117,7 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
             "gradient_norm": gradient_norm,
             "learning_rate": learning_rate,
             "teacher_decay": decay,
+            "teacher_temperature": temperature,
         }
         progress.log.append({"step": float(progress.step), **entry})
         log_values(accelerator, entry, step=progress.step)
@@ -124,6 +127,14 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
             except CollapseError as error:
                 raise CollapseError(f"at step {progress.step}, {error}") from None
     return losses["loss"]
+
+
+def teacher_temperature(objectives: ObjectivesConfig, share: float) -> float:
+    """The teacher's temperature at a share of the run, 0 to 1."""
+    start, end = objectives.teacher_temperature_start, objectives.teacher_temperature
+    if start is None or share >= objectives.temperature_warmup:
+        return end
+    return linear(share / objectives.temperature_warmup, start, end)
 
 
 def augment_student(run: PretrainingRun, batch: FrameBatch) -> FrameBatch:

@@ -102,7 +102,7 @@ def test_features_that_are_no_bands_only_get_noise() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"level": -0.1}, "level: found -0.1, must be 0"),
+        ({"level": -0.1}, "level: found -0.1, must be a finite number"),
         ({"noise": float("nan")}, "noise: found nan"),
         ({"warp": 1.0}, "warp: found 1.0, must be below 1"),
     ],

@@ -101,6 +101,11 @@ def test_bands_repeat_after_the_period() -> None:
     assert found > 30
 
 
+def test_a_period_that_does_not_divide_the_features_is_an_error() -> None:
+    with pytest.raises(ValueError, match="period: found 7, must divide the 20 features"):
+        draw_bands(0, period=7)
+
+
 def test_bands_follow_the_generator_alone() -> None:
     assert torch.equal(draw_bands(3), draw_bands(3))
     assert any(not torch.equal(draw_bands(3), draw_bands(seed)) for seed in range(4, 9))

@@ -99,6 +99,14 @@ def test_every_sign_stops_the_run(name: str, value: float) -> None:
         check_collapse({**HEALTHY, name: value}, CollapseThresholds())
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_thresholds_are_numbers_and_below_0_stop_nothing(value: float) -> None:
+    with pytest.raises(ValueError, match=r"collapse\.effective_rank: found .*a finite number"):
+        CollapseThresholds(effective_rank=value)
+    off = CollapseThresholds(std=-1, effective_rank=-1, perplexity=-1, sharpness=-1)
+    check_collapse(dict.fromkeys(HEALTHY, 0.0), off)
+
+
 def test_each_monitor_has_its_own_threshold() -> None:
     limits = CollapseThresholds(std=1.0, effective_rank=2.0, perplexity=3.0, sharpness=4.0)
     assert limits.limit("teacher_std") == 1.0

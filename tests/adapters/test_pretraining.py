@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -438,10 +439,15 @@ def test_weights_are_those_of_the_config() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict.fromkeys(NAMES, 0.0), "at least one must be above 0"),
-        ({"local_attributes": -1.0}, "none may be negative"),
-        ({"student_temperature": 0.0}, "student_temperature: found 0.0, must be above 0"),
+        (dict.fromkeys(NAMES, 0.0), "at least one above 0"),
+        ({"local_attributes": -1.0}, "each must be a finite number of 0 or more"),
+        ({"local_attributes": math.nan}, "each must be a finite number of 0 or more"),
+        ({"denoising": math.inf}, "each must be a finite number of 0 or more"),
+        ({"student_temperature": 0.0}, "student_temperature: found 0.0, must be a finite number"),
         ({"teacher_temperature": -0.1}, "teacher_temperature: found -0.1"),
+        ({"teacher_temperature_start": 0.0}, "teacher_temperature_start: found 0.0"),
+        ({"teacher_temperature_start": math.nan}, "teacher_temperature_start: found nan"),
+        ({"temperature_warmup": 1.1}, "temperature_warmup: found 1.1, must be between 0 and 1"),
         ({"prototypes": 1}, "prototypes: found 1, must be at least 2"),
         ({"attributes": 1}, "attributes: found 1, must be at least 2"),
         ({"center_momentum": 1.1}, "center_momentum: found 1.1"),
@@ -451,6 +457,17 @@ def test_weights_are_those_of_the_config() -> None:
 def test_objectives_are_validated(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ObjectivesConfig(**changes)
+
+
+def test_temperature_of_a_step_sharpens_the_teacher(
+    make_pretrainer: Callable, batch: tuple
+) -> None:
+    pretrainer = make_pretrainer()
+    usual, same = pretrainer(*batch), pretrainer(*batch, teacher_temperature=0.05)
+    sharp = pretrainer(*batch, teacher_temperature=0.01)
+    assert torch.equal(usual.frame_targets, same.frame_targets)
+    assert sharp.target_entropy < usual.target_entropy
+    assert not torch.equal(sharp.utterance_targets, usual.utterance_targets)
 
 
 def test_hidden_features_stand_at_the_mean_for_the_student_only(

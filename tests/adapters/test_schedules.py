@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from voxadapt.adapters.schedules import cosine, one_cycle
+from voxadapt.adapters.schedules import cosine, linear, one_cycle
 
 STEPS = [step / 200 for step in range(201)]
 
@@ -15,6 +15,13 @@ def test_cosine() -> None:
     assert cosine(1.0, 0.996, 1.0) == 1.0
     values = [cosine(step, 3.0, -1.0) for step in STEPS]
     assert values == sorted(values, reverse=True)
+
+
+def test_linear() -> None:
+    assert [linear(share, 0.04, 0.07) for share in (0.0, 0.5, 1.0)] == pytest.approx(
+        [0.04, 0.055, 0.07]
+    )
+    assert linear(1.0, 0.1, 0.3) == 0.3
 
 
 def test_one_cycle() -> None:
@@ -33,5 +40,6 @@ def test_one_cycle() -> None:
 
 @pytest.mark.parametrize(("outside", "inside"), [(-0.5, 0.0), (1.5, 1.0)])
 def test_outside_the_run_the_ends_hold(outside: float, inside: float) -> None:
+    assert linear(outside, 1.0, 2.0) == linear(inside, 1.0, 2.0)
     assert cosine(outside, 1.0, 2.0) == cosine(inside, 1.0, 2.0)
     assert one_cycle(outside, warmup=0.1) == one_cycle(inside, warmup=0.1)

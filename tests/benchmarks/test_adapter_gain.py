@@ -20,6 +20,7 @@ from voxadapt.recipes.corpora.manifest import read_manifest
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.corpora.splits import make_splits
 from voxadapt.recipes.pretraining.options import PretrainOptions
+from voxadapt.recipes.pretraining.state import NotFiniteError
 from voxadapt.recipes.running.command_line import parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -697,7 +698,9 @@ def test_two_cells_from_end_to_end_and_resumed(
     assert {name: killed[name] for name in same} == {name: whole[name] for name in same}
 
 
+@pytest.mark.parametrize("illness", [CollapseError, NotFiniteError])
 def test_pretraining_and_its_collapse(
+    illness: type[Exception],
     parts: Namespace,
     command: list[str],
     capsys: pytest.CaptureFixture[str],
@@ -708,7 +711,7 @@ def test_pretraining_and_its_collapse(
 
     def pretrain(task: dict[str, Any]) -> dict[str, Any]:
         if "no-ema" in task["name"]:
-            raise CollapseError("the teacher's frames are all alike")
+            raise illness("the teacher's frames are all alike")
         return pretrained(task)
 
     monkeypatch.setattr(parts.worker, "pretrain", pretrain)

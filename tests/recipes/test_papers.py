@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import yaml
 
+from voxadapt.recipes.pretraining.options import PretrainOptions
+from voxadapt.recipes.running.command_line import parse
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "recipes" / "configs"
 Run = Callable[..., Any]
@@ -200,6 +203,15 @@ def test_headers_name_the_corpora_that_init_data_knows() -> None:
         assert "init-data ShEMO --corpus shemo" in header(f"sweep_layers_shemo_whisper_{size}")
     assert (known / "iemocap.yaml").exists()
     assert (known / "shemo.yaml").exists()
+
+
+@pytest.mark.parametrize("name", ["iemocap", "hubert_large"])
+def test_students_of_the_paper_see_frames_with_nothing_but_spans_hidden(name: str) -> None:
+    argv = ["--config", str(CONFIGS / f"pretrain_adapter_{name}.yaml"), "--data", "corpus.csv"]
+    options = parse(PretrainOptions, argv, prog="pretrain_adapter")
+    assert not options.frame_augment.is_on
+    assert options.masking.feature_masks == 0
+    assert options.objectives.denoising == options.objectives.reconstruction == 0
 
 
 def header(name: str) -> str:

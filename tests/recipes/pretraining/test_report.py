@@ -13,7 +13,7 @@ import pytest
 
 from voxadapt.adapters import CollapseThresholds, ObjectivesConfig
 from voxadapt.recipes.pretraining import report as pretraining_report
-from voxadapt.recipes.pretraining.curves import thin
+from voxadapt.recipes.pretraining.curves import schedule_curves, thin
 from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.pretraining.report import (
     PretrainingRecord,
@@ -75,6 +75,15 @@ def make_log(steps: int = 300) -> list[dict[str, float]]:
             log.append(fit | ({"codebook_kept_ids": 0.83} if step == 2 * steps // 3 else {}))
         log.append(make_step(step, steps))
     return log
+
+
+def test_the_teachers_temperature_is_drawn_where_it_changes() -> None:
+    log, optimizer = make_log(), make_options().optimizer
+    for entry in log:
+        entry["teacher_temperature"] = 0.05
+    assert "temperature" not in schedule_curves(log, optimizer)
+    log[0]["teacher_temperature"] = 0.04
+    assert "Teacher’s temperature" in schedule_curves(log, optimizer)
 
 
 def make_options() -> PretrainOptions:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from voxadapt.adapters import CollapseError, FrameAugmentation
+from voxadapt.adapters import CollapseError, FrameAugmentation, ObjectivesConfig
 from voxadapt.adapters.attributes import perplexity
 from voxadapt.adapters.schedules import cosine, one_cycle
 from voxadapt.backbones import load_backbone
@@ -23,6 +23,7 @@ from voxadapt.recipes.pretraining.step import (
     count_globally,
     draw_feature_masks,
     draw_masks,
+    teacher_temperature,
     train_step,
     weighted_loss,
 )
@@ -249,6 +250,32 @@ def test_teacher_and_centers_follow_the_student_after_its_step(make_run: Make) -
     assert run.optimizer.param_groups[0]["lr"] == entry["learning_rate"]
 
 
+def test_teacher_temperature_goes_to_its_end_on_a_line() -> None:
+    constant = ObjectivesConfig(teacher_temperature=0.07)
+    assert {teacher_temperature(constant, share) for share in (0.0, 0.1, 1.0)} == {0.07}
+    rising = dataclasses.replace(constant, teacher_temperature_start=0.04, temperature_warmup=0.5)
+    shares = (0.0, 0.25, 0.5, 1.0)
+    found = [teacher_temperature(rising, share) for share in shares]
+    assert found == pytest.approx([0.04, 0.055, 0.07, 0.07])
+    at_once = dataclasses.replace(rising, temperature_warmup=0.0)
+    assert teacher_temperature(at_once, 0.0) == 0.07
+
+
+def test_the_teachers_temperature_is_that_of_the_share_of_the_run(make_run: Make) -> None:
+    temperatures = {"teacher_temperature_start": 0.01, "teacher_temperature": 0.09}
+    settings = {f"objectives.{name}": value for name, value in temperatures.items()}
+    run = make_run(**settings, **{"objectives.temperature_warmup": 0.5})
+    constant = make_run(**{"objectives.teacher_temperature": 0.05})
+    for one in (run, constant):
+        train_step(one, CLIPS, 0.25)
+    entry = run.progress.log[-1]
+    assert entry["teacher_temperature"] == pytest.approx(0.05)
+    assert entry == pytest.approx(constant.progress.log[-1])
+    sharp = make_run(**settings)
+    train_step(sharp, CLIPS, 0.0)
+    assert sharp.progress.log[-1]["target_entropy"] < entry["target_entropy"]
+
+
 def test_only_the_student_gets_a_gradient_and_it_is_clipped(make_run: Make) -> None:
     run = make_run(**{"optimizer.clip_norm": 1e-3})
     train_step(run, CLIPS, 0.1)
@@ -353,6 +380,11 @@ def test_a_loss_that_is_not_finite_on_good_frames_names_the_batch(make_run: Make
     found = r"not finite \(mask_prediction, loss\) .* on clips \['clip-1', 'clip-3'\]"
     with pytest.raises(NotFiniteError, match=f"{found}.*last good checkpoint, of step 0,.*lower"):
         train_step(run, [1, 3], 0.5)
+
+
+def test_all_clips_of_a_large_batch_are_named(make_run: Make) -> None:
+    run = make_run([4] * 30)
+    assert run.name_clips(range(30)) == f"clips {[f'clip-{number}' for number in range(30)]}"
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a pretraining says of its student's frames before it starts."""
+
+import logging
+import re
+from typing import Any
+
+import pytest
+
+from voxadapt.adapters import FrameAugmentation, ObjectivesConfig
+from voxadapt.recipes.corpora.waveform_augment import WaveformAugmentation
+from voxadapt.recipes.pretrain_adapter import say_what_is_augmented
+from voxadapt.recipes.pretraining.options import MaskingOptions, PretrainOptions
+
+OFF = FrameAugmentation(level=0, channel=0, warp=0, noise=0)
+UNMASKED = MaskingOptions(feature_masks=0)
+
+
+@pytest.mark.parametrize(
+    ("bands", "changes", "said"),
+    [
+        (80, {}, []),
+        (None, {}, ["they get noise alone"]),
+        (None, {"frame_augment": FrameAugmentation(noise=0)}, ["level, channel and warp$"]),
+        (80, {"frame_augment": OFF}, []),  # a hidden band is there to be restored
+        (80, {"frame_augment": OFF, "masking": UNMASKED}, ["all it learns there is to copy"]),
+        (
+            None,
+            {"frame_augment": FrameAugmentation(noise=0), "masking": UNMASKED},
+            ["level, channel and warp$", "all it learns there is to copy"],
+        ),
+        (
+            80,
+            {
+                "frame_augment": OFF,
+                "masking": UNMASKED,
+                "features": "online",
+                "augment": WaveformAugmentation(noise_snr_db=[5, 20]),
+            },
+            [],
+        ),
+        (
+            80,
+            {
+                "frame_augment": OFF,
+                "masking": UNMASKED,
+                "objectives": ObjectivesConfig(denoising=0.0),
+            },
+            [],
+        ),
+    ],
+)
+def test_frames_that_are_no_bands_and_denoising_without_a_disturbance(
+    bands: int | None, changes: dict[str, Any], said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    options = PretrainOptions(data=["corpus.csv"], **changes)
+    with caplog.at_level(logging.INFO):
+        say_what_is_augmented(options, bands)
+    assert len(caplog.messages) == len(said)
+    for message, pattern in zip(caplog.messages, said, strict=True):
+        assert re.search(pattern, message), message
