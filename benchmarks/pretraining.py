@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     results: dict[str, Any] = {"setup": describe_setup(options), "rows": []}
     with tempfile.TemporaryDirectory() as folder:
-        store = make_corpus(Path(folder), options.batches, options.batch_seconds, options.seed)
+        features = FEATURES[options.frames]
+        sizes = (options.batches, options.batch_seconds)
+        store = make_corpus(Path(folder), *sizes, options.seed, features)
         for width in options.widths:
             results["rows"].append(measure(make_run(store, Path(folder), width, options), options))
     write_results(options.out, results)
@@ -57,6 +59,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, help="JSON file for everything that was measured")
     parser.add_argument("--widths", nargs="+", type=int, default=[192, 768], help="of the adapter")
+    parser.add_argument("--frames", choices=FEATURES, default="hubert", help="like whose")
+    parser.add_argument("--compile", action="store_true", help="adapters through torch.compile")
     parser.add_argument("--batch-seconds", type=float, default=60.0, help="audio a step sees")
     parser.add_argument("--batches", type=int, default=10, help="different batches; steps a round")
     parser.add_argument("--repeats", type=int, default=5, help="rounds; medians are compared")
@@ -220,7 +224,8 @@ def table(results: dict[str, Any]) -> str:
     ]
     lines = [
         f"{setup['processor']}, {setup['device']}, {setup['threads']} threads, "
-        f"{setup['precision']}; torch {setup['torch']}; frames of {FEATURES} features, "
+        f"{setup['precision']}{', compiled' if setup['compile'] else ''}; torch {setup['torch']}; "
+        f"frames like {setup['frames']}'s, of {FEATURES[setup['frames']]} features, "
         f"{setup['batch_seconds']:g} s a step; medians of {setup['repeats']}; load before: "
         f"{setup['load_before']:.1f}.",
         "",

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from voxadapt.adapters import AdapterPretrainer, WAPTransformer, WAPTransformerConfig
+from voxadapt.backbones import load_backbone
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_shards import FeatureStore, read_places, write_shard
 from voxadapt.recipes.pretrain_adapter import build_optimizer
@@ -20,13 +21,16 @@ from voxadapt.recipes.pretraining.state import PretrainingRun, Progress
 from voxadapt.recipes.running.frame_batches import corpus_statistics
 from voxadapt.recipes.running.prepare import PreparedCorpus
 
-FEATURES = 768  # of HuBERT base's frames
+FEATURES = {"hubert": 768, "fbank": 160}
+"""Features of a frame: of HuBERT base, and of the filterbank, which are two times 80 bands."""
 FRAME_RATE = 50.0
 FRAMES = (75, 175)  # of a clip: 125 in the mean, or 2.5 s
 CLIPS_A_SHARD = 100
 
 
-def make_corpus(folder: Path, batches: int, batch_seconds: float, seed: int) -> FeatureStore:
+def make_corpus(
+    folder: Path, batches: int, batch_seconds: float, seed: int, features: int = FEATURES["hubert"]
+) -> FeatureStore:
     """Write a feature cache of random frames, enough for about so many batches.
 
     Args:
@@ -34,6 +38,7 @@ def make_corpus(folder: Path, batches: int, batch_seconds: float, seed: int) -> 
         batches: Batches of a pass over it.
         batch_seconds: Seconds of audio that a batch stands for.
         seed: Of lengths and frames.
+        features: Of a frame.
     """
     random = np.random.default_rng(seed)
     lengths: list[int] = []
@@ -45,12 +50,12 @@ def make_corpus(folder: Path, batches: int, batch_seconds: float, seed: int) -> 
         write_shard(
             folder,
             {
-                key: random.standard_normal((length, FEATURES), dtype=np.float32).astype(np.float16)
+                key: random.standard_normal((length, features), dtype=np.float32).astype(np.float16)
                 for key, length in zip(keys[part], lengths[part], strict=True)
             },
         )
     places = read_places(folder)
-    return FeatureStore(folder, [places[key] for key in keys], FEATURES)
+    return FeatureStore(folder, [places[key] for key in keys], features)
 
 
 def make_run(
@@ -62,9 +67,9 @@ def make_run(
         store: The frames.
         out: The run's folder; nothing is written there.
         width: Of the adapter; heads have 64 features or less, and there are 4 at least.
-        options: The command line: device, precision, batch_seconds, seed.
+        options: The command line: device, precision, batch_seconds, frames, compile, seed.
     """
-    heads = max(4, width // 64)
+    heads, features = max(4, width // 64), FEATURES[options.frames]
     settings = PretrainOptions(
         batch_seconds=options.batch_seconds,
         precision=options.precision,
@@ -77,7 +82,7 @@ def make_run(
     clips = [Clip(id=f"clip-{number}", path=Path("none.wav")) for number in range(len(store))]
     torch.manual_seed(options.seed)
     adapter = WAPTransformer(
-        WAPTransformerConfig(input_size=FEATURES, **dataclasses.asdict(settings.adapter))
+        WAPTransformerConfig(input_size=features, **dataclasses.asdict(settings.adapter))
     )
     statistics = corpus_statistics(store, range(len(store)), seed=options.seed, max_frames=10_000)
     adapter.standardize.set_statistics(*statistics)
@@ -88,9 +93,12 @@ def make_run(
     model, optimizer = accelerator.prepare(
         pretrainer, build_optimizer(pretrainer, settings.optimizer)
     )
-    backbone: Any = SimpleNamespace(
-        spec=SimpleNamespace(feature_size=FEATURES, frame_rate=FRAME_RATE)
-    )
+    spec = SimpleNamespace(feature_size=features, frame_rate=FRAME_RATE)
+    fbank = options.frames == "fbank"  # whose frames the augmentation changes in more ways
+    backbone: Any = load_backbone("fbank") if fbank else SimpleNamespace(spec=spec)
+    if options.compile:
+        for branch in (pretrainer.student, pretrainer.teacher):
+            branch.adapter.compile(dynamic=True)
     return PretrainingRun(
         options=settings,
         out=out,

@@ -123,6 +123,36 @@ def test_table_and_json(
         assert text in printed
 
 
+def test_frames_of_the_filterbank_are_augmented_in_bands(
+    parts: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bands = []
+    augment = parts.main.pretraining_step.augment_frames
+
+    def note(*arguments: Any, **options: Any) -> Any:
+        bands.append(options["bands"])
+        return augment(*arguments, **options)
+
+    monkeypatch.setattr(parts.main.pretraining_step, "augment_frames", note)
+    parts.main.main([*TINY, "--frames", "fbank"])
+    assert set(bands) == {80}
+    bands.clear()
+    forget_processes()
+    parts.main.main(TINY)
+    assert set(bands) == {None}
+
+
+def test_adapters_are_compiled_where_that_is_asked_for(
+    parts: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compiled.append(how))
+    options = parts.main.parse([*TINY, "--compile"])
+    store = parts.run.make_corpus(tmp_path, options.batches, options.batch_seconds, seed=0)
+    parts.run.make_run(store, tmp_path, 16, options)
+    assert compiled == [{"dynamic": True}] * 2  # student and teacher
+
+
 def test_the_adapter_has_the_width_and_the_usual_proportions(
     parts: Namespace, make_run: Callable[[], Any], tmp_path: Path
 ) -> None:
