@@ -12,6 +12,7 @@ given, unless told ``--multi_gpu --num_processes 2``, which needs no GPU; so doe
 
 import dataclasses
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ from voxadapt.recipes.pretraining.corpus_scales import common_scale
 from voxadapt.recipes.pretraining.options import OptimizerOptions, PretrainOptions
 from voxadapt.recipes.pretraining.report import REPORT_FILE, leave_records, report_illness
 from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun, Progress
-from voxadapt.recipes.pretraining.step import train_step
+from voxadapt.recipes.pretraining.step import CLIPS_TO_JUDGE, train_step
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.frame_batches import read_ahead
 from voxadapt.recipes.running.prepare import (
@@ -108,6 +109,7 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
         accelerator.device,
     )
     say_what_is_augmented(options, frequency_bands(backbone))
+    say_what_is_watched(options, float(corpus.store.lengths.mean()) / backbone.spec.frame_rate)
     start_log(accelerator, out)
     try:
         finished = train(run)
@@ -154,6 +156,25 @@ def say_what_is_augmented(options: PretrainOptions, bands: int | None) -> None:
         logger.warning(
             "--objectives.denoising: nothing disturbs the frames that the student sees, so that "
             "all it learns there is to copy them; give 0, or turn --frame_augment on"
+        )
+
+
+def say_what_is_watched(options: PretrainOptions, clip_seconds: float) -> None:
+    """Log that the steps have too few clips to tell the collapse of utterance prototypes by.
+
+    Args:
+        options: The run's options.
+        clip_seconds: Mean length of a clip.
+    """
+    clips = options.batch_seconds / clip_seconds
+    if options.objectives.utterance_distillation and clips < CLIPS_TO_JUDGE:
+        logger.info(
+            "the use of utterance prototypes is watched only at steps of %d clips or more, and a "
+            "step of %g s has about %.0f here; --batch-seconds %.0f would have them",
+            CLIPS_TO_JUDGE,
+            options.batch_seconds,
+            clips,
+            math.ceil(1.2 * CLIPS_TO_JUDGE * clip_seconds),
         )
 
 

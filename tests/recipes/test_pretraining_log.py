@@ -9,7 +9,7 @@ import pytest
 
 from voxadapt.adapters import FrameAugmentation, ObjectivesConfig
 from voxadapt.recipes.corpora.waveform_augment import WaveformAugmentation
-from voxadapt.recipes.pretrain_adapter import say_what_is_augmented
+from voxadapt.recipes.pretrain_adapter import say_what_is_augmented, say_what_is_watched
 from voxadapt.recipes.pretraining.options import MaskingOptions, PretrainOptions
 
 OFF = FrameAugmentation(level=0, channel=0, warp=0, noise=0)
@@ -59,3 +59,19 @@ def test_frames_that_are_no_bands_and_denoising_without_a_disturbance(
     assert len(caplog.messages) == len(said)
     for message, pattern in zip(caplog.messages, said, strict=True):
         assert re.search(pattern, message), message
+
+
+@pytest.mark.parametrize(
+    ("clip_seconds", "weight", "said"), [(2.5, 0.002, 0), (10.0, 0.002, 1), (10.0, 0.0, 0)]
+)
+def test_steps_of_few_clips_are_said_not_to_tell_of_utterance_prototypes(
+    clip_seconds: float, weight: float, said: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    objectives = ObjectivesConfig(utterance_distillation=weight)
+    options = PretrainOptions(data=["corpus.csv"], objectives=objectives)
+    with caplog.at_level(logging.INFO):
+        say_what_is_watched(options, clip_seconds)
+    assert len(caplog.messages) == said
+    if said:
+        assert "steps of 16 clips or more, and a step of 60 s has about 6 here" in caplog.text
+        assert "--batch-seconds 192 would" in caplog.text
