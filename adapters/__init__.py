@@ -7,7 +7,8 @@ from .ema import make_teacher, update_teacher
 from .frame_augment import FrameAugmentation, augment_frames
 from .masking import draw_feature_mask, draw_span_mask
 from .monitors import CollapseError, CollapseThresholds
-from .pretraining import AdapterPretrainer, ObjectivesConfig
+from .objectives import ObjectivesConfig
+from .pretraining import AdapterPretrainer
 from .saving import AdapterFolderError
 from .standardize import FeatureStandardizer
 from .wap_transformer import WAPTransformer, WAPTransformerConfig

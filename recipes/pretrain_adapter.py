@@ -34,7 +34,8 @@ from voxadapt.recipes.pretraining.corpus_scales import common_scale
 from voxadapt.recipes.pretraining.options import OptimizerOptions, PretrainOptions
 from voxadapt.recipes.pretraining.report import REPORT_FILE, leave_records, report_illness
 from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun, Progress
-from voxadapt.recipes.pretraining.step import CLIPS_TO_JUDGE, train_step
+from voxadapt.recipes.pretraining.step import train_step
+from voxadapt.recipes.pretraining.step_sums import CLIPS_TO_JUDGE
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.frame_batches import read_ahead
 from voxadapt.recipes.running.prepare import (

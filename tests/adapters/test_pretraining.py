@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from voxadapt.adapters import AdapterPretrainer, ObjectivesConfig, WAPTransformerConfig
-from voxadapt.adapters.pretraining import PretrainingSums, Prototypes, clusterable, mean_over_time
+from voxadapt.adapters.pretraining import PretrainingSums, clusterable, mean_over_time
+from voxadapt.adapters.prototypes import Prototypes
 
 LENGTHS = [9, 14, 1, 6]
 OBJECTIVES = ObjectivesConfig(reconstruction=1.0, prototypes=6, attributes=5)

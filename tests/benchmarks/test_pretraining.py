@@ -13,6 +13,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from voxadapt.recipes.pretraining import student_view
+
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--widths", "16", "--batch-seconds", "5", "--batches", "2", "--repeats", "2"]
 TINY += ["--threads", "1", "--matrix-size", "32"]
@@ -127,13 +129,13 @@ def test_frames_of_the_filterbank_are_augmented_in_bands(
     parts: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bands = []
-    augment = parts.main.pretraining_step.augment_frames
+    augment = student_view.augment_frames
 
     def note(*arguments: Any, **options: Any) -> Any:
         bands.append(options["bands"])
         return augment(*arguments, **options)
 
-    monkeypatch.setattr(parts.main.pretraining_step, "augment_frames", note)
+    monkeypatch.setattr(student_view, "augment_frames", note)
     parts.main.main([*TINY, "--frames", "fbank"])
     assert set(bands) == {80}
     bands.clear()

@@ -16,16 +16,14 @@ from voxadapt.adapters.attributes import perplexity
 from voxadapt.adapters.schedules import cosine, one_cycle
 from voxadapt.backbones import load_backbone
 from voxadapt.recipes.pretraining import step as pretraining_step
+from voxadapt.recipes.pretraining import step_sums, student_view
 from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun
-from voxadapt.recipes.pretraining.step import (
-    COUNTED_OVER,
+from voxadapt.recipes.pretraining.step import teacher_temperature, train_step
+from voxadapt.recipes.pretraining.step_sums import COUNTED_OVER, count_globally, weighted_loss
+from voxadapt.recipes.pretraining.student_view import (
     augment_student,
-    count_globally,
     draw_feature_masks,
     draw_masks,
-    teacher_temperature,
-    train_step,
-    weighted_loss,
 )
 from voxadapt.recipes.running.frame_batches import load_batch, load_shares
 from voxadapt.recipes.running.prepare import frequency_bands
@@ -144,7 +142,7 @@ def test_the_filterbank_has_bands_and_a_clip_of_them_one_level(
     assert frequency_bands(load_backbone("fbank")) == 80
     run = make_run(frame_augment=FrameAugmentation(channel=0.0, warp=0.0, noise=0.0))
     assert frequency_bands(run.backbone) is None
-    monkeypatch.setattr(pretraining_step, "frequency_bands", lambda backbone: 3)
+    monkeypatch.setattr(student_view, "frequency_bands", lambda backbone: 3)
     part = load(run, CLIPS)
     changed = augment_student(run, part).student_frames - part.frames
     for row, length in enumerate((~part.padding_mask).sum(dim=1).tolist()):
@@ -318,7 +316,7 @@ def test_each_objective_can_stand_alone(kept: str, make_run: Make) -> None:
 def test_use_of_utterance_prototypes_is_judged_by_enough_clips(
     clips_to_judge: int, make_run: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretraining_step, "CLIPS_TO_JUDGE", clips_to_judge)
+    monkeypatch.setattr(step_sums, "CLIPS_TO_JUDGE", clips_to_judge)
     run = make_run()
     batch = load(run, CLIPS)
     sums = run.pretrainer(
