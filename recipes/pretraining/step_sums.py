@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Means over a global batch, from the sums of each process and pass: losses and signs of collapse."""
+"""Means over a global batch, from sums of processes and passes: losses, and signs of collapse."""
 
 import math
 
