@@ -18,11 +18,9 @@ from voxadapt.recipes.finetuning.adapter_choice import build_adapter
 from voxadapt.recipes.finetuning.options import FinetuneOptions, tuning_of
 from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.running.encoder_precision import usable_precision
-from voxadapt.recipes.running.frame_batches import corpus_statistics
+from voxadapt.recipes.running.frame_batches import STATISTICS_FRAMES, corpus_statistics
 
-# Frames, of all layers together, that statistics are taken from; reading them takes a minute.
-STATISTICS_FRAMES = 2_000_000
-# The same where layers have to be run for them: 7 minutes of audio.
+# Frames that statistics are taken from where layers have to be run for them: 7 minutes of audio.
 TUNED_STATISTICS_FRAMES = 20_000
 
 
@@ -133,7 +131,7 @@ def _statistics(
     seed: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     source: Any = store
-    max_frames = STATISTICS_FRAMES // layers
+    max_frames = STATISTICS_FRAMES // layers  # of all layers together
     if tuned_layers is not None:
         source, max_frames = _TunedFrames(store, tuned_layers), TUNED_STATISTICS_FRAMES
     return corpus_statistics(source, train, seed=seed, max_frames=max_frames)

@@ -17,10 +17,14 @@ from torch import Tensor
 from voxadapt.adapters.standardize import CONSTANT_STD
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.seeding import stable_seed
-from voxadapt.recipes.running.frame_batches import FrameBatch, Store, corpus_statistics
+from voxadapt.recipes.running.frame_batches import (
+    STATISTICS_FRAMES,
+    FrameBatch,
+    Store,
+    corpus_statistics,
+)
 
 CORPUS_COLUMN = "corpus"
-MAX_FRAMES = 2_000_000
 
 
 class CorpusScales:
@@ -81,9 +85,7 @@ def common_scale(
     """
     names = [corpus_name(clip, manifests) for clip in clips]
     corpora = sorted(set(names))
-    mean, std = corpus_statistics(
-        store, range(len(clips)), seed=stable_seed(seed, "statistics"), max_frames=MAX_FRAMES
-    )
+    mean, std = corpus_statistics(store, range(len(clips)), seed=stable_seed(seed, "statistics"))
     if len(corpora) == 1:
         return mean, std, None
     number = {name: row for row, name in enumerate(corpora)}
@@ -93,7 +95,7 @@ def common_scale(
             store,
             torch.nonzero(of_clip == row).flatten().tolist(),
             seed=stable_seed(seed, "statistics", name),
-            max_frames=MAX_FRAMES // len(corpora),
+            max_frames=STATISTICS_FRAMES // len(corpora),
         )
         for name, row in number.items()
     ]

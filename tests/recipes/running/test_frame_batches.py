@@ -163,3 +163,8 @@ def test_statistics_of_frames_computed_for_them_are_of_fewer(
     mean, _ = corpus_statistics(online, [0, 1, 3, 4], seed=0)
     assert len(read) < 3
     assert mean.isfinite().all()
+    read.clear()
+    corpus_statistics(
+        online, [0, 1, 3, 4], seed=0, max_frames=frame_batches.STATISTICS_FRAMES // 20
+    )
+    assert len(read) == 1  # a corpus of many is read for its share
