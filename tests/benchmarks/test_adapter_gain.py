@@ -494,6 +494,26 @@ def test_the_picture_of_ablations_has_a_line_for_each(
         parts.picture.draw_ablations(rows, tmp_path)
 
 
+def test_the_pages_table_of_ablations_is_that_of_its_rows(parts: Namespace) -> None:
+    rows = json.loads((ROOT / "docs" / "pictures" / "adapter_gain.json").read_text())["rows"]
+    page = (ROOT / "docs" / "adapter_gain.md").read_text(encoding="utf-8")
+
+    def points(gain: dict[str, float]) -> str:
+        return f"{100 * gain['mean']:+.1f} ± {100 * gain['standard_error']:.1f}"
+
+    ablations = parts.tables.ablation_gains(rows)
+    assert {row["variant"] for row in ablations} == set(parts.cells.VARIANTS) - {
+        "full",
+        "no-self-distillation",  # whose halves are there
+    }
+    for row in ablations:
+        found = {one["protocol"]: one for one in rows if one["variant"] == row["variant"]}
+        protocols = [found[name]["gain"] for name in ("urdu-official", "urdu-folds")]
+        better = f"{row['gain']['better']} of {row['gain']['pairs']}"
+        gains = [points(row["valid_gain"]), points(row["gain"]), better, *map(points, protocols)]
+        assert f"| `{row['variant']}` | {' | '.join(gains)} |" in page
+
+
 # Runs
 
 
