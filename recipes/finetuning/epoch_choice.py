@@ -79,10 +79,14 @@ def out_of_patience(
 def standard_error(confusion: np.ndarray) -> float:
     """Standard error of UA, the mean over classes of binomial recalls.
 
+    Of each class one clip more is counted right and one wrong, as Agresti and Coull (1998) do for
+    few counts: a class whose one clip is right would else be known without any error.
+
     Args:
         confusion: ``[C, C]`` counts, rows = true; classes without clips are left out.
     """
     clips = confusion.sum(axis=1)
-    recalls = np.diag(confusion)[clips > 0] / clips[clips > 0]
-    variances = recalls * (1.0 - recalls) / clips[clips > 0]
+    counted = clips[clips > 0] + 2.0
+    recalls = (np.diag(confusion)[clips > 0] + 1.0) / counted
+    variances = recalls * (1.0 - recalls) / counted
     return float(np.sqrt(variances.sum()) / len(recalls))

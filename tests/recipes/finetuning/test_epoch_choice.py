@@ -43,10 +43,23 @@ def test_the_kept_weights_are_a_copy() -> None:
 
 def test_standard_error_of_the_mean_recall() -> None:
     assert standard_error(np.array([[8, 2], [5, 5]])) == pytest.approx(
-        np.sqrt(0.8 * 0.2 / 10 + 0.5 * 0.5 / 10) / 2
+        np.sqrt(0.75 * 0.25 / 12 + 0.5 * 0.5 / 12) / 2
     )
-    assert standard_error(np.array([[4, 0], [0, 4]])) == 0
-    assert standard_error(np.array([[5, 5], [0, 0]])) == pytest.approx(np.sqrt(0.25 / 10))
+    assert standard_error(np.array([[5, 5], [0, 0]])) == pytest.approx(np.sqrt(0.25 / 12))
+    many = standard_error(np.array([[8000, 2000], [5000, 5000]]))
+    assert many == pytest.approx(np.sqrt(0.16 / 10_000 + 0.25 / 10_000) / 2, rel=1e-3)
+
+
+def test_a_class_of_one_clip_is_not_known_without_error() -> None:
+    """Else the first epoch that happens to get four clips right would be kept for good."""
+    by_luck = np.diag([1, 1, 1, 0]) + np.array([[0] * 4] * 3 + [[1, 0, 0, 0]])
+    later = np.diag([1, 2, 0, 0]) + np.array([[0] * 4] * 2 + [[1, 0, 0, 0]] * 2)
+    state = FitState()
+    for epoch, (found, confusion) in enumerate([(0.75, by_luck), (0.65, later)]):
+        state.epoch = epoch
+        entry = {"valid_ua": found, "valid_ua_error": standard_error(confusion)}
+        keep_best(state, entry, {})
+    assert state.best_epoch == 1
 
 
 def test_another_score_can_decide() -> None:
