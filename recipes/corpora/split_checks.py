@@ -112,11 +112,17 @@ def shared_audio(
     Yields:
         Both names, and the share of its audio for the index of each such clip of the second.
     """
-    for one, other in combinations(parts, 2):
-        heard = (clips[index] for index in parts[one])
-        shares = heard_shares(heard, [clips[index] for index in parts[other]])
+    files = Counter(clip.path for clip in clips)
+    # Most corpora have a file for each clip, and nothing is left to compare.
+    segments = {
+        name: [index for index in indices if files[clips[index].path] > 1]
+        for name, indices in parts.items()
+    }
+    for one, other in combinations([name for name in segments if segments[name]], 2):
+        heard = (clips[index] for index in segments[one])
+        shares = heard_shares(heard, [clips[index] for index in segments[other]])
         if shares:
-            yield one, other, {parts[other][place]: share for place, share in shares.items()}
+            yield one, other, {segments[other][place]: share for place, share in shares.items()}
 
 
 def _heard_clips(clips: Sequence[Clip], parts: Parts) -> Iterator[str]:
