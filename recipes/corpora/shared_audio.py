@@ -17,6 +17,9 @@ own."""
 HEARD = 0.5
 """Share of a clip from which on it counts as heard; turns of a dialogue overlap by less."""
 
+# Seconds: less is how two programs round the same boundary.
+_ROUNDING = 1e-3
+
 
 def heard_shares(heard: Iterable[Clip], clips: Sequence[Clip]) -> dict[int, float]:
     """Find clips whose audio, or a part of it, is also that of others, by file and time.
@@ -64,12 +67,14 @@ def _share(clip: Clip, spans: list[Span]) -> float:
     start, end = _span(clip)
     first = max(0, bisect_right(spans, (start, math.inf)) - 1)
     shared = 0.0
-    for one in spans[first:]:
-        if one[0] >= end:
+    for place in range(first, len(spans)):
+        if spans[place][0] >= end:
             break
-        shared += max(0.0, min(end, one[1]) - max(start, one[0]))
-    if not shared or math.isinf(shared):
-        return 1.0 if shared else 0.0
+        shared += max(0.0, min(end, spans[place][1]) - max(start, spans[place][0]))
+    if shared < _ROUNDING:
+        return 0.0
+    if math.isinf(shared):
+        return 1.0
     seconds = clip_seconds(clip) if math.isinf(end) else end - start
     return min(1.0, shared / seconds) if seconds else 1.0
 

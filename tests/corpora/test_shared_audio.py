@@ -23,6 +23,10 @@ def test_segments_that_touch_share_nothing_and_other_files_neither():
     assert heard_shares([segment(None, None, "b.wav")], [segment(None, None)]) == {}
 
 
+def test_rounding_of_a_boundary_is_no_overlap():
+    assert share(segment(0.3, 1.0), segment(0, 0.1 + 0.2), segment(0.9999, 2)) == 0
+
+
 def test_audio_that_is_heard_twice_counts_once():
     assert share(segment(0, 10), segment(1, 4), segment(2, 5)) == pytest.approx(0.4)
     assert share(segment(0, 10), segment(1, 2), segment(2, 3), segment(9, 12)) == pytest.approx(0.3)
