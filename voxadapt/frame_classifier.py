@@ -22,6 +22,7 @@ from .adapters.saving import build_config
 from .backbones import TunedLayers
 from .layer_mix import LayerMix
 from .pooling import POOLERS, Pooler, build_pooler
+from .vector_standardizer import VectorStandardizer
 
 Adapter = WAPTransformer | BottleneckAdapter | FeatureStandardizer
 
@@ -72,6 +73,7 @@ class FrameClassifier(nn.Module):
         self.layer_mix = layer_mix
         self.adapter = adapter
         self.pooler = pooler
+        self.vector_standardizer: VectorStandardizer | None = None
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(pooler.output_size, classes)
 
@@ -95,17 +97,55 @@ class FrameClassifier(nn.Module):
         Returns:
             ``[B, C]`` float.
         """
+        return self._classify(self.pool(frames, padding_mask, span_mask, feature_mask))
+
+    def pool(
+        self,
+        frames: Tensor,
+        padding_mask: Tensor,
+        span_mask: Tensor | None = None,
+        feature_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Map frames to pooled vectors ``[B, D']``; arguments as of `forward`."""
         frames = self.adapter_input(frames, padding_mask)
         if feature_mask is not None:
             frames = torch.where(feature_mask.unsqueeze(1), self._standardizer.mean, frames)
-        pooled = self.pooler(self.adapter(frames, padding_mask, span_mask), padding_mask)  # [B, D']
-        return self.linear(self.dropout(pooled))
+        pooled: Tensor = self.pooler(self.adapter(frames, padding_mask, span_mask), padding_mask)
+        return pooled
 
     def with_weights(self, frames: Tensor, padding_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits ``[B, C]``, pooled vectors ``[B, D']`` and the pooler's weights ``[B, H, T]``."""
         frames = self.adapter_input(frames, padding_mask)
         pooled, weights = self.pooler.with_weights(self.adapter(frames, padding_mask), padding_mask)
-        return self.linear(self.dropout(pooled)), pooled, weights
+        return self._classify(pooled), pooled, weights
+
+    def _classify(self, pooled: Tensor) -> Tensor:
+        if self.vector_standardizer is not None:
+            pooled = self.vector_standardizer(pooled)
+        logits: Tensor = self.linear(self.dropout(pooled))
+        return logits
+
+    def standardize_vectors(self, vectors: Tensor) -> None:
+        """Standardise what comes to the linear layer, until `fold_standardizer`, while training.
+
+        Args:
+            vectors: ``[N, D']`` pooled vectors of clips of the training part.
+
+        Raises:
+            ValueError: The shape does not fit, or a value is not finite.
+        """
+        standardizer = VectorStandardizer(self.pooler.output_size)
+        standardizer.fit(vectors.cpu())
+        self.vector_standardizer = standardizer.to(self.linear.weight.device)
+
+    def fold_standardizer(self) -> None:
+        """Make the statistics of `standardize_vectors` part of the linear layer, if there are any.
+
+        A saved model then needs no more than adapter, pooler and linear layer.
+        """
+        if self.vector_standardizer is not None:
+            self.vector_standardizer.fold_into(self.linear)
+            self.vector_standardizer = None
 
     def adapter_input(self, frames: Tensor, padding_mask: Tensor) -> Tensor:
         """What the adapter sees ``[B, T, D']`` of the backbone's frames ``[B, T, D]``."""

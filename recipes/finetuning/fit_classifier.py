@@ -144,6 +144,7 @@ def fit(
             state.epoch,
         )
     model.load_trained_state(state.best_weights)
+    model.fold_standardizer()
     return state
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Groups of options of ``finetune``: the head, the small adapter, augmentation, the optimiser."""
 
+import math
 from dataclasses import dataclass
 
 from voxadapt.recipes.running.options import require
@@ -19,6 +20,11 @@ class HeadOptions:
             (64).
         head_size: Features of a `qkv` head; 64 where left out.
         dropout: Dropout on the pooled vector.
+        probe: Where the linear layer starts: at a logistic regression (of values, a ridge
+            regression) on the pooled vectors of the training clips, whose features are put on one
+            scale before, so that it does not spoil pretrained features while it is still guessing
+            (arXiv 2202.10054). The number is scikit-learn's C; lower holds weights closer to 0.
+            With 0 it starts at random.
     """
 
     heads: int | None = None
@@ -26,12 +32,14 @@ class HeadOptions:
     attention_size: int | None = None
     head_size: int | None = None
     dropout: float = 0.3
+    probe: float = 0.03
 
     def __post_init__(self) -> None:
         for name in ("heads", "output_size", "attention_size", "head_size"):
             size = getattr(self, name)
             require(size is None or size >= 1, name, size, "at least 1")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
+        require(0 <= self.probe < math.inf, "probe", self.probe, "a finite number of 0 or more")
 
 
 @dataclass
@@ -81,8 +89,8 @@ class FinetuneOptimizerOptions:
         adapter_factor: The adapter's learning rate as a share of it. Low, so that labelled clips do
             not undo what was pretrained; with some dozens of them 0.1 does as well, with thousands
             it is too low.
-        linear_factor: The linear layer's. It starts from nothing and has few weights: with few
-            labels, and so few steps, it would otherwise still be half trained at the end.
+        linear_factor: The linear layer's. Without `head.probe` it starts from nothing, and with few
+            labels, and so few steps, is still half trained at the end: give it 5 then.
         encoder_factor: That of the encoder's layers that train. Left out, 0.5 for LoRA, whose
             matrices are new, and 0.02 for opened layers, which a higher rate makes forget.
         pooler_factor: The pooler's.
@@ -98,7 +106,7 @@ class FinetuneOptimizerOptions:
 
     learning_rate: float = 1e-3
     adapter_factor: float = 0.3
-    linear_factor: float = 5.0
+    linear_factor: float = 1.0
     encoder_factor: float | None = None
     pooler_factor: float = 1.0
     layer_factor: float = 10.0

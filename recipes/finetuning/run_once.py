@@ -19,6 +19,7 @@ from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.recipes.corpora.splits import Splits
 from voxadapt.recipes.finetuning.fit_classifier import FitState, LabelledFrames, fit
 from voxadapt.recipes.finetuning.labelled_frames import number_targets
+from voxadapt.recipes.finetuning.linear_start import start_linear
 from voxadapt.recipes.finetuning.model_building import build_model
 from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.finetuning.run_plan import PlannedRun, draw_splits
@@ -155,8 +156,8 @@ def run_once(shared: SharedParts, run: PlannedRun) -> dict[str, Any] | None:
 
 
 def make_model(shared: SharedParts, data: LabelledFrames, seed: int) -> FrameClassifier:
-    """The model that a run begins with, standardised by its training part."""
-    return build_model(
+    """The model that a run begins with, standardised by its training part and probed on it."""
+    model = build_model(
         shared.adapter,
         shared.options,
         shared.backbone,
@@ -166,6 +167,8 @@ def make_model(shared: SharedParts, data: LabelledFrames, seed: int) -> FrameCla
         seed,
         shared.accelerator.device,
     )
+    start_linear(model, data, shared.options, seed)
+    return model
 
 
 def refit(

@@ -80,9 +80,11 @@ def test_every_pooler_trains_two_steps_and_leaves_what_is_promised(
     assert Path("run/report.html").stat().st_size > 1_000
 
 
-def test_it_learns(run_cli: Run, finetune_options: list[str]) -> None:
+@pytest.mark.parametrize("probe", [0, 0.03])
+def test_it_learns(run_cli: Run, finetune_options: list[str], probe: float) -> None:
     options = [*finetune_options, "--epochs=40", "--adapter=random", "--out=run"]
     options += ["--optimizer.learning_rate=0.003", "--optimizer.averaging=0.9"]
+    options += ["--optimizer.linear_factor=5", f"--head.probe={probe}"]
     assert run_cli("finetune", *options).code == 0
     assert read("run/metrics.json")["ua"] == 1.0
 

@@ -215,3 +215,30 @@ def test_parts_of_sizes_that_do_not_meet_are_refused(hubert_folder: Path) -> Non
         )
     with pytest.raises(ValueError, match="adapter: takes 16 features, but gets 8"):
         FrameClassifier(FeatureStandardizer(16), pooler, 3, layer_mix=LayerMix(2, 8))
+
+
+@pytest.mark.parametrize("pool", list(POOLERS))
+def test_standardised_vectors_are_what_the_linear_layer_sees_until_they_are_folded(
+    pool: str, batch: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    model = make_model(pool)
+    names = list(model.state_dict())
+    pooled = model.pool(*batch)
+    plain = model(*batch)
+    torch.testing.assert_close(plain, model.linear(pooled))
+
+    model.standardize_vectors(pooled)
+    assert model.vector_standardizer is not None
+    standardized = model.vector_standardizer(pooled)
+    torch.testing.assert_close(standardized.mean(dim=0), torch.zeros(standardized.shape[1]))
+    logits = model(*batch)
+    torch.testing.assert_close(logits, model.linear(standardized))
+    torch.testing.assert_close(model.with_weights(*batch)[0], logits)
+    torch.testing.assert_close(model.with_weights(*batch)[1], pooled)
+    assert set(model.trained_state()) > set(names)  # a checkpoint has the statistics
+
+    model.fold_standardizer()
+    model.fold_standardizer()  # there is nothing left to fold
+    torch.testing.assert_close(model(*batch), logits, rtol=1e-4, atol=1e-5)
+    assert list(model.state_dict()) == names
+    build_frame_classifier(model.config()).load_state_dict(model.state_dict())

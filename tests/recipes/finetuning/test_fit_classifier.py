@@ -13,7 +13,8 @@ from accelerate import Accelerator
 from voxadapt.recipes.finetuning import fit_classifier
 from voxadapt.recipes.finetuning.fit_classifier import fit, plan_epoch, validate
 from voxadapt.recipes.finetuning.labelled_frames import LabelledFrames
-from voxadapt.recipes.finetuning.options import FinetuneOptimizerOptions
+from voxadapt.recipes.finetuning.linear_start import start_linear
+from voxadapt.recipes.finetuning.options import FinetuneOptimizerOptions, HeadOptions
 from voxadapt.recipes.running.checkpoints import load_checkpoint
 
 Make = Callable[..., Any]
@@ -143,3 +144,37 @@ def test_a_run_without_patience_left_stops_early(
     assert state is not None
     assert state.epoch == len(state.history) == 3
     assert state.best_epoch == 2  # the latest of those that are alike
+
+
+def test_a_standardizer_goes_through_a_resume_and_ends_in_the_linear_layer(
+    data: LabelledFrames,
+    make_model: Make,
+    make_options: Make,
+    accelerator: Accelerator,
+    tmp_path: Path,
+) -> None:
+    def standardized() -> Any:
+        model = make_model(dropout=0.2)
+        start_linear(model, data, make_options(head=HeadOptions(dropout=0.0, probe=0.1)), 0)
+        return model
+
+    for folder in ("whole", "parts"):
+        (tmp_path / folder).mkdir()
+    names = list(make_model().state_dict())
+    whole = standardized()
+    state = fit(whole, data, make_options(), 0, accelerator, tmp_path / "whole")
+    assert state is not None
+    assert "vector_standardizer.mean" in state.best_weights  # and in the checkpoint with them
+    assert list(whole.state_dict()) == names
+    # What was validated is what is left in place.
+    found = validate(whole, data, [5, 6], accelerator, 25)
+    for name, value in found.items():
+        assert value == pytest.approx(state.history[state.best_epoch][name], abs=1e-5)
+
+    stopped = make_options(max_epochs=1)
+    assert fit(standardized(), data, stopped, 0, accelerator, tmp_path / "parts") is None
+    resumed = standardized()
+    resumed.vector_standardizer.mean += 1.0  # the checkpoint is what counts
+    assert fit(resumed, data, make_options(resume=True), 0, accelerator, tmp_path / "parts")
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name])

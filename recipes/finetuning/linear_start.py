@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the linear layer starts: at a probe of the frozen rest (Kumar et al. 2022).
+
+"Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution" (arXiv
+2202.10054): a linear layer that starts at random sends gradients of its own mistakes into what lies
+below, and so spoils pretrained features before it has learnt to use them. Fitted first, on features
+that stand still, it has hardly any mistakes of that kind to send.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression, Ridge
+from torch import Tensor
+
+from voxadapt.frame_classifier import FrameClassifier
+from voxadapt.outputs import LabelOutputs, ValueOutputs
+from voxadapt.recipes.corpora.batching import plan_batches
+from voxadapt.recipes.corpora.feature_cache import FeatureStore
+from voxadapt.recipes.corpora.seeding import stable_seed
+from voxadapt.recipes.finetuning.labelled_frames import UNKNOWN, LabelledFrames
+from voxadapt.recipes.finetuning.options import FinetuneOptions
+from voxadapt.recipes.running.frame_batches import load_batch
+
+# Frames of the clips that a probe learns from, so that its time stays bounded: half an hour of
+# audio at 50 frames a second, and less where layers of the encoder have to be run for them.
+PROBE_FRAMES = 100_000
+TUNED_PROBE_FRAMES = 20_000
+ITERATIONS = 500
+
+
+def start_linear(
+    model: FrameClassifier, data: LabelledFrames, options: FinetuneOptions, seed: int
+) -> None:
+    """Standardise the pooled vectors, and start the linear layer at a probe on them.
+
+    The probe is fitted to clips of the training part: a logistic regression for each label column,
+    or a ridge regression of the standardised values.
+
+    Args:
+        model: A classifier freshly made, on its device; its standardizer and linear layer change.
+        data: Clips, frames, targets and splits.
+        options: The run's options; ``head.probe`` is the inverse strength of the L2 penalty, and
+            at 0 nothing is done.
+        seed: The run's seed.
+    """
+    if not options.head.probe:
+        return
+    max_frames = PROBE_FRAMES if model.tuned_layers is None else TUNED_PROBE_FRAMES
+    clips = sample_clips(data.store, data.splits.train, stable_seed(seed, "probe"), max_frames)
+    budget = max(1, round(options.batch_seconds * data.frame_rate))
+    vectors = pool_clips(model, data, clips, budget=budget)
+    model.standardize_vectors(vectors)
+    assert model.vector_standardizer is not None
+    device = model.linear.weight.device
+    features = model.vector_standardizer(vectors.to(device)).cpu().double().numpy()
+    targets = data.targets[clips]
+    if isinstance(data.outputs, ValueOutputs):
+        values = data.outputs.standardize(torch.from_numpy(targets)).numpy()
+        weight, bias = probe_values(features, values, options.head.probe)
+    else:
+        balanced = "balanced" in (options.class_weights, options.sampling)
+        weight, bias = probe_labels(
+            features, targets, data.outputs, options.head.probe, balanced=balanced
+        )
+    with torch.no_grad():
+        model.linear.weight.copy_(torch.from_numpy(weight))
+        model.linear.bias.copy_(torch.from_numpy(bias))
+
+
+def sample_clips(
+    store: FeatureStore, clips: Sequence[int], seed: int, max_frames: int
+) -> list[int]:
+    """Draw clips, ascending, until they have this many frames; all where they have fewer."""
+    drawn = np.random.default_rng(seed).permutation(np.asarray(clips))
+    lengths = store.lengths[drawn]
+    return sorted(drawn[np.cumsum(lengths) - lengths < max_frames].tolist())
+
+
+@torch.no_grad()
+def pool_clips(
+    model: FrameClassifier, data: LabelledFrames, clips: Sequence[int], *, budget: int
+) -> Tensor:
+    """Pooled vectors ``[len(clips), D']`` of clips, on the CPU, as an eval-mode model gives them.
+
+    Args:
+        model: The classifier.
+        data: The frames.
+        clips: The clips.
+        budget: Padded frames in one forward pass.
+    """
+    was_training, device = model.training, model.linear.weight.device
+    model.eval()
+    vectors = torch.zeros(len(clips), model.pooler.output_size)
+    for batch in plan_batches(data.store.lengths[list(clips)], budget, seed=None):
+        loaded = load_batch(data.store, [clips[row] for row in batch], device=device)
+        vectors[batch] = model.pool(loaded.frames, loaded.padding_mask).float().cpu()
+    model.train(was_training)
+    return vectors
+
+
+def probe_labels(
+    features: np.ndarray,
+    targets: np.ndarray,
+    outputs: LabelOutputs,
+    inverse_strength: float,
+    *,
+    balanced: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a logistic regression for each label column.
+
+    A class that no clip has here, which can be where the clips are a sample, gets weights of 0 and
+    the lowest bias of the others; a column with fewer than two classes all zeros.
+
+    Args:
+        features: ``[N, D]`` float64, standardised.
+        targets: ``[N, columns]`` int64, `UNKNOWN` where a label does not count.
+        outputs: The columns and their classes.
+        inverse_strength: scikit-learn's ``C``.
+        balanced: Whether all classes count alike.
+
+    Returns:
+        ``[O, D]`` weights and ``[O]`` biases of all columns' classes, side by side.
+    """
+    weights, biases = [], []
+    for column, labels in enumerate(outputs.columns.values()):
+        classes = targets[:, column]
+        weight, bias = np.zeros((len(labels), features.shape[1])), np.zeros(len(labels))
+        known = classes != UNKNOWN
+        found = np.unique(classes[known])
+        if len(found) > 1:
+            probe = LogisticRegression(
+                C=inverse_strength,
+                max_iter=ITERATIONS,
+                class_weight="balanced" if balanced else None,
+            ).fit(features[known], classes[known])
+            coefficients, intercepts = probe.coef_, probe.intercept_
+            if len(found) == 2:  # it has one row then, the second class over the first
+                coefficients = np.concatenate([-coefficients, coefficients]) / 2
+                intercepts = np.concatenate([-intercepts, intercepts]) / 2
+            bias[:] = intercepts.min()
+            weight[found], bias[found] = coefficients, intercepts
+        weights.append(weight)
+        biases.append(bias)
+    return np.concatenate(weights), np.concatenate(biases)
+
+
+def probe_values(
+    features: np.ndarray, values: np.ndarray, inverse_strength: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a ridge regression of each dimension.
+
+    Args:
+        features: ``[N, D]`` float64, standardised.
+        values: ``[N, O]`` float64, standardised.
+        inverse_strength: ``C`` of ``C Σ (error)² + |w|² / 2``, as in the logistic regression.
+
+    Returns:
+        ``[O, D]`` weights and ``[O]`` biases.
+    """
+    probe = Ridge(alpha=1.0 / (2.0 * inverse_strength)).fit(features, values)
+    return np.atleast_2d(probe.coef_), np.atleast_1d(probe.intercept_)
