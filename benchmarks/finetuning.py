@@ -33,6 +33,7 @@ from voxadapt.recipes.finetune import prepare_runs
 from voxadapt.recipes.finetuning.epoch_choice import FitState, keep_best
 from voxadapt.recipes.finetuning.fit_classifier import plan_epoch, validate
 from voxadapt.recipes.finetuning.labelled_frames import LabelledFrames
+from voxadapt.recipes.finetuning.linear_start import start_linear
 from voxadapt.recipes.finetuning.model_building import build_model
 from voxadapt.recipes.finetuning.optimizer import build_optimizer
 from voxadapt.recipes.finetuning.options import FinetuneOptions
@@ -186,6 +187,7 @@ class OurLoop:
             options.seed,
             self.accelerator.device,
         )
+        start_linear(self.model, self.data, options, options.seed)
         optimizer = build_optimizer(self.model, options)
         self.averaged = make_average(self.model)
         self.wrapped, self.optimizer = self.accelerator.prepare(self.model, optimizer)

@@ -7,10 +7,13 @@ below, and so spoils pretrained features before it has learnt to use them. Fitte
 that stand still, it has hardly any mistakes of that kind to send.
 """
 
+import logging
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from torch import Tensor
 
@@ -22,6 +25,8 @@ from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.finetuning.labelled_frames import UNKNOWN, LabelledFrames
 from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.running.frame_batches import load_batch
+
+logger = logging.getLogger(__name__)
 
 # Frames of the clips that a probe learns from, so that its time stays bounded: half an hour of
 # audio at 50 frames a second, and less where layers of the encoder have to be run for them.
@@ -51,6 +56,8 @@ def start_linear(
     clips = sample_clips(data.store, data.splits.train, stable_seed(seed, "probe"), max_frames)
     budget = max(1, round(options.batch_seconds * data.frame_rate))
     vectors = pool_clips(model, data, clips, budget=budget)
+    of_how_many = "" if len(clips) == len(data.splits.train) else f" of {len(data.splits.train)}"
+    logger.info("the linear layer starts at a probe on %d%s clips", len(clips), of_how_many)
     model.standardize_vectors(vectors)
     assert model.vector_standardizer is not None
     device = model.linear.weight.device
@@ -134,7 +141,10 @@ def probe_labels(
                 C=inverse_strength,
                 max_iter=ITERATIONS,
                 class_weight="balanced" if balanced else None,
-            ).fit(features[known], classes[known])
+            )
+            with warnings.catch_warnings():  # training goes on from wherever it has come to
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                probe.fit(features[known], classes[known])
             coefficients, intercepts = probe.coef_, probe.intercept_
             if len(found) == 2:  # it has one row then, the second class over the first
                 coefficients = np.concatenate([-coefficients, coefficients]) / 2

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the linear layer starts."""
 
+import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from voxadapt.outputs import LabelOutputs, ValueOutputs
+from voxadapt.recipes.finetuning import linear_start
 from voxadapt.recipes.finetuning.labelled_frames import UNKNOWN, LabelledFrames
 from voxadapt.recipes.finetuning.linear_start import (
     PROBE_FRAMES,
@@ -76,6 +79,34 @@ def test_a_model_starts_at_the_probe_of_its_training_clips(
     for name, tensor in others.items():
         if not name.startswith("linear."):
             assert torch.equal(model.state_dict()[name], tensor)
+
+
+def test_it_says_on_how_many_clips_it_was_fitted(
+    data: LabelledFrames,
+    make_model: Make,
+    make_options: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    start_linear(make_model(), data, make_options(), 0)
+    assert "starts at a probe on 5 clips" in caplog.text
+    monkeypatch.setattr(linear_start, "PROBE_FRAMES", 20)
+    start_linear(make_model(), data, make_options(), 0)
+    assert re.search(r"starts at a probe on [234] of 5 clips", caplog.text)
+
+
+def test_a_probe_that_has_not_converged_is_a_start_all_the_same(
+    features: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear_start, "ITERATIONS", 2)
+    classes = (features[:, 0] > 0).astype(int)[:, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        weight, _ = probe_labels(
+            features, classes, LabelOutputs({"label": ["a", "b"]}), 1e6, balanced=False
+        )
+    assert weight.any()
 
 
 def test_without_a_probe_a_model_stays_as_it_is(
