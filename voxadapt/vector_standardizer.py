@@ -31,7 +31,7 @@ class VectorStandardizer(nn.Module):
         self.register_buffer("std", torch.ones(size))
 
     @torch.no_grad()
-    def fit(self, vectors: Tensor) -> None:
+    def fit(self, vectors: Tensor, *, common_scale: bool = False) -> None:
         """Measure the statistics.
 
         A feature whose standard deviation is below a tenth of the features' median counts as having
@@ -39,6 +39,8 @@ class VectorStandardizer(nn.Module):
 
         Args:
             vectors: ``[N, D]`` float, at least one.
+            common_scale: Divide all features by one number, the root mean square of their standard
+                deviations, so that those that vary more go on counting for more.
 
         Raises:
             ValueError: The shape does not fit, or a value is not finite.
@@ -51,6 +53,8 @@ class VectorStandardizer(nn.Module):
         if not bool(torch.isfinite(vectors).all()):
             raise ValueError("vectors: found values that are not finite; check the frames")
         std, mean = torch.std_mean(vectors.double(), dim=0, correction=0)
+        if common_scale:
+            std = std.square().mean().sqrt().expand_as(std)
         least = LEAST_STD_SHARE * std.median()
         self.mean.copy_(mean)
         self.std.copy_(std.clamp(min=least) if least > 0 else torch.ones_like(std))

@@ -68,6 +68,9 @@ def start_linear(
         weight, bias = probe_values(features, values, options.head.probe)
     else:
         balanced = "balanced" in (options.class_weights, options.sampling)
+        # A column whose loss has no weight is not learnt here either.
+        for column, label_weight in enumerate(options.label_weights):
+            targets[:, column] = targets[:, column] if label_weight else UNKNOWN
         weight, bias = probe_labels(
             features, targets, data.outputs, options.head.probe, balanced=balanced
         )

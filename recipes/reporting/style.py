@@ -299,6 +299,7 @@ details.more > div { padding: 0; }
   .further { display: none; }
   .bars .name { width: 34%; }
   .bars .bar { width: 36%; }
+  .runs td, .runs th { padding-left: .25rem; padding-right: .25rem; }
 }
 @media print {
   body { background: none; font-size: 11pt; }

@@ -242,3 +242,13 @@ def test_standardised_vectors_are_what_the_linear_layer_sees_until_they_are_fold
     torch.testing.assert_close(model(*batch), logits, rtol=1e-4, atol=1e-5)
     assert list(model.state_dict()) == names
     build_frame_classifier(model.config()).load_state_dict(model.state_dict())
+
+
+@pytest.mark.parametrize("adapter", ["random", "bottleneck", "none"])
+def test_features_are_scaled_one_by_one_behind_a_transformer_only(
+    adapter: str, batch: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    model = make_model("mean", adapter)
+    model.standardize_vectors(model.pool(*batch))
+    assert model.vector_standardizer is not None
+    assert (len(model.vector_standardizer.std.unique()) > 1) == (adapter == "random")

@@ -25,6 +25,17 @@ def test_features_get_zero_mean_and_unit_variance() -> None:
     torch.testing.assert_close(standardized.std(dim=0, correction=0), torch.ones(3))
 
 
+def test_with_a_common_scale_features_that_vary_more_go_on_doing_so() -> None:
+    vectors = make_vectors([1.0, 0.3, 2.0])
+    standardizer = VectorStandardizer(3)
+    standardizer.fit(vectors, common_scale=True)
+    standardized = standardizer(vectors)
+    torch.testing.assert_close(standardized.mean(dim=0), torch.zeros(3), rtol=0, atol=1e-5)
+    spread, before = standardized.std(dim=0, correction=0), vectors.std(dim=0, correction=0)
+    torch.testing.assert_close(spread / spread[0], before / before[0])
+    torch.testing.assert_close(spread.square().mean(), torch.tensor(1.0))
+
+
 def test_new_ones_pass_vectors_through() -> None:
     vectors = make_vectors([1.0, 0.3])
     assert torch.equal(VectorStandardizer(2)(vectors), vectors)

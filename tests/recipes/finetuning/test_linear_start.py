@@ -162,6 +162,18 @@ def test_classes_that_the_sample_lacks_start_behind_the_others(features: np.ndar
     assert not bias[3:].any()
 
 
+def test_columns_without_weight_are_not_probed(
+    make_data: Make, make_model: Make, make_options: Make
+) -> None:
+    targets = np.stack([np.arange(8) % 3, np.arange(8) % 2], axis=1)
+    data = make_data(TWO_COLUMNS, targets.copy())
+    model = make_model(outputs=5)
+    start_linear(model, data, make_options(label="emotion,speaker", label_weights=[0.0, 1.0]), 0)
+    assert not model.linear.weight[:3].any()
+    assert model.linear.weight[3:].any()
+    assert np.array_equal(data.targets, targets)
+
+
 def test_a_balanced_probe_counts_rare_classes_as_much(features: np.ndarray) -> None:
     classes = np.where(np.arange(40) < 4, 0, 1)
     outputs = LabelOutputs({"label": ["rare", "common"]})
