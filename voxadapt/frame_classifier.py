@@ -97,21 +97,11 @@ class FrameClassifier(nn.Module):
         Returns:
             ``[B, C]`` float.
         """
-        return self._classify(self.pool(frames, padding_mask, span_mask, feature_mask))
-
-    def pool(
-        self,
-        frames: Tensor,
-        padding_mask: Tensor,
-        span_mask: Tensor | None = None,
-        feature_mask: Tensor | None = None,
-    ) -> Tensor:
-        """Map frames to pooled vectors ``[B, D']``; arguments as of `forward`."""
         frames = self.adapter_input(frames, padding_mask)
         if feature_mask is not None:
             frames = torch.where(feature_mask.unsqueeze(1), self._standardizer.mean, frames)
-        pooled: Tensor = self.pooler(self.adapter(frames, padding_mask, span_mask), padding_mask)
-        return pooled
+        pooled = self.pooler(self.adapter(frames, padding_mask, span_mask), padding_mask)  # [B, D']
+        return self._classify(pooled)
 
     def with_weights(self, frames: Tensor, padding_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits ``[B, C]``, pooled vectors ``[B, D']`` and the pooler's weights ``[B, H, T]``."""
@@ -131,7 +121,7 @@ class FrameClassifier(nn.Module):
         Behind a WAP-Transformer every feature is brought to unit variance. Without one, or with a
         bottleneck, which starts as none, the vector is of frames that are standardised already: how
         much its features vary from clip to clip says how much they tell, and all are divided by one
-        number. Of both ways each was the better one on validation clips there.
+        number. Each way was the better one there, on clips held out for it.
 
         Args:
             vectors: ``[N, D']`` pooled vectors of clips of the training part.

@@ -15,16 +15,14 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
-from torch import Tensor
 
 from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.outputs import LabelOutputs, ValueOutputs
-from voxadapt.recipes.corpora.batching import plan_batches
 from voxadapt.recipes.corpora.feature_cache import FeatureStore
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.finetuning.labelled_frames import UNKNOWN, LabelledFrames
 from voxadapt.recipes.finetuning.options import FinetuneOptions
-from voxadapt.recipes.running.frame_batches import load_batch
+from voxadapt.recipes.reporting.clip_inspection import pool_clips
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +53,9 @@ def start_linear(
     max_frames = PROBE_FRAMES if model.tuned_layers is None else TUNED_PROBE_FRAMES
     clips = sample_clips(data.store, data.splits.train, stable_seed(seed, "probe"), max_frames)
     budget = max(1, round(options.batch_seconds * data.frame_rate))
-    vectors = pool_clips(model, data, clips, budget=budget)
+    vectors = torch.zeros(len(clips), model.pooler.output_size)
+    for row, vector, _ in pool_clips(model, data.store, clips, range(len(clips)), budget=budget):
+        vectors[row] = vector
     of_how_many = "" if len(clips) == len(data.splits.train) else f" of {len(data.splits.train)}"
     logger.info("the linear layer starts at a probe on %d%s clips", len(clips), of_how_many)
     model.standardize_vectors(vectors)
@@ -86,28 +86,6 @@ def sample_clips(
     drawn = np.random.default_rng(seed).permutation(np.asarray(clips))
     lengths = store.lengths[drawn]
     return sorted(drawn[np.cumsum(lengths) - lengths < max_frames].tolist())
-
-
-@torch.no_grad()
-def pool_clips(
-    model: FrameClassifier, data: LabelledFrames, clips: Sequence[int], *, budget: int
-) -> Tensor:
-    """Pooled vectors ``[len(clips), D']`` of clips, on the CPU, as an eval-mode model gives them.
-
-    Args:
-        model: The classifier.
-        data: The frames.
-        clips: The clips.
-        budget: Padded frames in one forward pass.
-    """
-    was_training, device = model.training, model.linear.weight.device
-    model.eval()
-    vectors = torch.zeros(len(clips), model.pooler.output_size)
-    for batch in plan_batches(data.store.lengths[list(clips)], budget, seed=None):
-        loaded = load_batch(data.store, [clips[row] for row in batch], device=device)
-        vectors[batch] = model.pool(loaded.frames, loaded.padding_mask).float().cpu()
-    model.train(was_training)
-    return vectors
 
 
 def probe_labels(

@@ -223,7 +223,7 @@ def test_standardised_vectors_are_what_the_linear_layer_sees_until_they_are_fold
 ) -> None:
     model = make_model(pool)
     names = list(model.state_dict())
-    pooled = model.pool(*batch)
+    pooled = model.with_weights(*batch)[1]
     plain = model(*batch)
     torch.testing.assert_close(plain, model.linear(pooled))
 
@@ -249,6 +249,6 @@ def test_features_are_scaled_one_by_one_behind_a_transformer_only(
     adapter: str, batch: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     model = make_model("mean", adapter)
-    model.standardize_vectors(model.pool(*batch))
+    model.standardize_vectors(model.with_weights(*batch)[1])
     assert model.vector_standardizer is not None
     assert (len(model.vector_standardizer.std.unique()) > 1) == (adapter == "random")

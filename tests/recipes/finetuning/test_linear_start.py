@@ -16,7 +16,6 @@ from voxadapt.recipes.finetuning import linear_start
 from voxadapt.recipes.finetuning.labelled_frames import UNKNOWN, LabelledFrames
 from voxadapt.recipes.finetuning.linear_start import (
     PROBE_FRAMES,
-    pool_clips,
     probe_labels,
     probe_values,
     sample_clips,
@@ -33,19 +32,15 @@ def features() -> np.ndarray:
     return np.random.default_rng(0).standard_normal((40, 4))
 
 
-def test_vectors_come_in_the_order_of_their_clips_whatever_the_batch(
-    data: LabelledFrames, make_model: Make
-) -> None:
-    model = make_model(dropout=0.5).train()
-    clips = [5, 0, 3, 1]
-    vectors = pool_clips(model, data, clips, budget=25)
-    assert model.training  # as it was; the vectors are of eval mode
-    assert vectors.shape == (4, model.pooler.output_size)
-    model.eval()
-    for clip, vector in zip(clips, vectors, strict=True):
+def pool(model: Any, data: LabelledFrames, clips: list[int]) -> torch.Tensor:
+    """Pooled vectors of clips, one at a time."""
+    found = []
+    for clip in clips:
         frames = torch.from_numpy(data.store.frames(clip)).float()[None]
-        alone = model.pool(frames, torch.zeros(frames.shape[:2], dtype=torch.bool))[0]
-        torch.testing.assert_close(vector, alone, rtol=1e-4, atol=1e-5)
+        padding_mask = torch.zeros(frames.shape[:2], dtype=torch.bool)
+        with torch.no_grad():
+            found.append(model.eval().with_weights(frames, padding_mask)[1])
+    return torch.cat(found)
 
 
 def test_a_sample_is_bounded_seeded_and_of_the_clips_given(make_store: Make) -> None:
@@ -68,7 +63,7 @@ def test_a_model_starts_at_the_probe_of_its_training_clips(
     model, train = make_model(adapter=adapter).eval(), data.splits.train
     others = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     start_linear(model, data, make_options(head=HeadOptions(probe=0.5)), 3)
-    vectors = model.vector_standardizer(pool_clips(model, data, train, budget=8))
+    vectors = model.vector_standardizer(pool(model, data, train))
     torch.testing.assert_close(
         vectors.mean(dim=0), torch.zeros(vectors.shape[1]), rtol=0, atol=1e-4
     )
@@ -129,7 +124,7 @@ def test_a_model_of_values_starts_at_a_ridge_regression(
     start_linear(model, data, make_options(head=HeadOptions(probe=100.0)), 0)
     train = data.splits.train
     with torch.no_grad():
-        vectors = model.vector_standardizer(pool_clips(model, data, train, budget=25))
+        vectors = model.vector_standardizer(pool(model, data, train))
         found = data.outputs.activate(model.linear(vectors))
     np.testing.assert_allclose(found.numpy(), values[train], atol=2.0)
 
