@@ -12,8 +12,8 @@ LEAST_STD_SHARE = 0.1
 class VectorStandardizer(nn.Module):
     """Give every feature of a pooled vector zero mean and unit variance over the training part.
 
-    Means and standard deviations of frames, side by side in one vector, differ tenfold in how much
-    they vary from clip to clip, and AdamW gives the weights of all of them steps of one size. Batch
+    Means and standard deviations of frames, side by side in one vector, differ in how much they
+    vary from clip to clip, and AdamW gives the weights of all of them steps of one size. Batch
     normalisation, which speaker recognition has in this place (ECAPA-TDNN, arXiv 2005.07143), would
     make a clip's vector depend on its batch; these statistics are measured once, before the first
     step, and stay. `fold_into` makes them part of the linear layer afterwards.

@@ -181,6 +181,20 @@ def test_a_balanced_probe_counts_rare_classes_as_much(features: np.ndarray) -> N
     assert abs(rare[True]) < 0.1 < rare[False]
 
 
+@pytest.mark.parametrize("option", ["class_weights", "sampling"])
+def test_training_that_balances_classes_has_a_balanced_probe(
+    make_data: Make, make_model: Make, make_options: Make, option: str
+) -> None:
+    outputs = LabelOutputs({"label": ["common", "rare"]})
+    data = make_data(outputs, np.array([0, 0, 0, 0, 1, 0, 1, 0])[:, None])
+    lead = {}
+    for value in ("balanced", None):
+        model = make_model(outputs=2)
+        start_linear(model, data, make_options(**({option: value} if value else {})), 0)
+        lead[value] = (model.linear.bias[0] - model.linear.bias[1]).item()
+    assert abs(lead["balanced"]) < 0.5 < lead[None]
+
+
 def test_a_lower_inverse_strength_holds_weights_closer_to_zero(features: np.ndarray) -> None:
     classes = (features[:, 0] > 0).astype(int)[:, None]
     outputs = LabelOutputs({"label": ["a", "b"]})
