@@ -19,7 +19,7 @@ from extraction_timing import matrix_rates, time_pass
 from torch import Tensor
 
 from voxadapt.backbones import pad_waveforms
-from voxadapt.recipes.corpora.batching import plan_batches
+from voxadapt.recipes.corpora.batching import padded_budget, plan_batches
 
 # Fewer clips of varied lengths would say little about batches of them.
 LEAST_CUT_CLIPS = 3 * BATCH_CLIPS
@@ -109,7 +109,7 @@ def make_ours(model: Any, row: Row, precision: str, device: torch.device) -> Enc
     ).to(device)
 
     def encode(clips: Sequence[Tensor]) -> list[Tensor]:
-        budget = round(backbone.preferred_batch_seconds * SAMPLE_RATE)
+        budget = padded_budget(backbone.preferred_batch_seconds, SAMPLE_RATE)
         frames = []
         for batch in plan_batches([len(clip) for clip in clips], budget, seed=None):
             waveforms, padding_mask = pad_waveforms([clips[index] for index in batch])

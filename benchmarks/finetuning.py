@@ -29,6 +29,7 @@ from measured import met, table_head, table_line, write_results
 from padded_loop import PaddedLoop, PlainModel
 
 from voxadapt.adapters import WAPTransformer
+from voxadapt.recipes.corpora.batching import padded_budget
 from voxadapt.recipes.finetune import prepare_runs
 from voxadapt.recipes.finetuning.epoch_choice import FitState, keep_best
 from voxadapt.recipes.finetuning.fit_classifier import plan_epoch, validate
@@ -196,7 +197,7 @@ class OurLoop:
     def epoch(self) -> float:
         """Train on every clip once, validate, and choose; returns the validation UA."""
         options, state = self.options, self.state
-        budget = round(options.batch_seconds * self.data.frame_rate)
+        budget = padded_budget(options.batch_seconds, self.data.frame_rate)
         self.wrapped.train()
         for rows in plan_epoch(self.data, options, options.seed, state.epoch, budget):
             train_step(

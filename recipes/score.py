@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from voxadapt.backbones import Precision
 from voxadapt.classifier import SpeechClassifier
+from voxadapt.recipes.corpora.batching import padded_budget
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.finetuning.label_columns import column_to_read
 from voxadapt.recipes.finetuning.labelled_frames import targets_for
@@ -103,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         corpus.store,
         range(len(corpus.clips)),
         accelerator,
-        budget=max(1, round(options.batch_seconds * frame_rate)),
+        budget=padded_budget(options.batch_seconds, frame_rate),
         activation=model.outputs.activate,
     )
     targets = targets_for(model.outputs, corpus.clips)

@@ -10,6 +10,16 @@ LENGTH_JITTER = 0.1
 the price of about as much more padding. Our choice."""
 
 
+def padded_budget(seconds: float, rate: float) -> int:
+    """How much a batch of so many seconds may cost: its padded frames or samples, at least 1.
+
+    Args:
+        seconds: Seconds of audio that a batch holds, padding included.
+        rate: Frames or samples a second.
+    """
+    return max(1, round(seconds * rate))
+
+
 def plan_batches(
     lengths: Sequence[int] | np.ndarray,
     budget: int,

@@ -18,7 +18,7 @@ from torch import Tensor
 from voxadapt.backbones.audio import SAMPLE_RATE, AudioError, read_audio
 from voxadapt.backbones.base import Backbone, pad_waveforms
 from voxadapt.recipes.corpora.audio_progress import AudioProgress
-from voxadapt.recipes.corpora.batching import plan_batches
+from voxadapt.recipes.corpora.batching import padded_budget, plan_batches
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.clip_keys import READERS
 from voxadapt.recipes.corpora.errors import DataError
@@ -118,7 +118,7 @@ def extract_shards(
         DataError: If a clip's features are not finite, or too large for float16.
         OSError: If a shard cannot be written.
     """
-    budget = max(1, round(batch_seconds * SAMPLE_RATE))
+    budget = padded_budget(batch_seconds, SAMPLE_RATE)
     seconds = sum(keyed.seconds for shard in shards for keyed in shard)
     bar = AudioProgress(seconds, processes=processes, shown=progress)
     # While the backbone works on a batch, threads decode and pad the next ones, also across

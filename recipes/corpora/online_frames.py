@@ -15,7 +15,7 @@ from torch import Tensor
 
 from voxadapt.backbones.audio import SAMPLE_RATE, AudioError, read_audio
 from voxadapt.backbones.base import Backbone, pad_waveforms, padding_mask_from_lengths
-from voxadapt.recipes.corpora.batching import plan_batches
+from voxadapt.recipes.corpora.batching import padded_budget, plan_batches
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.clip_keys import READERS
 from voxadapt.recipes.corpora.errors import DataError
@@ -204,7 +204,7 @@ class OnlineFrames:
     @torch.no_grad()  # and not inference mode, whose tensors cannot be trained on
     def _encode(self, waveforms: Sequence[Tensor]) -> list[Tensor]:
         """Frames ``[T, D]`` float32 of each waveform ``[S]``, in batches that suit the backbone."""
-        budget = max(1, round(self._backbone.preferred_batch_seconds * SAMPLE_RATE))
+        budget = padded_budget(self._backbone.preferred_batch_seconds, SAMPLE_RATE)
         encoded: dict[int, Tensor] = {}
         for batch in plan_batches([len(waveform) for waveform in waveforms], budget, seed=None):
             padded, padding_mask = pad_waveforms([waveforms[index] for index in batch])

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from voxadapt.adapters.schedules import one_cycle
 from voxadapt.frame_classifier import FrameClassifier
-from voxadapt.recipes.corpora.batching import plan_batches
+from voxadapt.recipes.corpora.batching import padded_budget, plan_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.finetuning.epoch_choice import (
     FitState,
@@ -81,7 +81,7 @@ def fit(
         optimizer.load_state_dict(saved["optimizer"])
         logger.info("going on from epoch %d", state.epoch)
 
-    budget = max(1, round(options.batch_seconds * data.frame_rate))
+    budget = padded_budget(options.batch_seconds, data.frame_rate)
     valid, score = data.splits.valid, selection_name(data.outputs)
     last = epochs or options.epochs
     bar = tqdm(

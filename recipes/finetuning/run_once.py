@@ -16,6 +16,7 @@ from voxadapt.backbones import Backbone
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.classifier_folder import keep_results
 from voxadapt.frame_classifier import FrameClassifier
+from voxadapt.recipes.corpora.batching import padded_budget
 from voxadapt.recipes.corpora.splits import Splits
 from voxadapt.recipes.finetuning.fit_classifier import FitState, LabelledFrames, fit
 from voxadapt.recipes.finetuning.labelled_frames import number_targets
@@ -108,7 +109,7 @@ def run_once(shared: SharedParts, run: PlannedRun) -> dict[str, Any] | None:
     finish_log(accelerator)
     if state is None:
         return None
-    budget = max(1, round(options.batch_seconds * data.frame_rate))
+    budget = padded_budget(options.batch_seconds, data.frame_rate)
     # Before `refit`: that model learns from the validation part as well.
     data.outputs, calibration = fit_temperatures(model, data, accelerator, budget)
     if options.refit:
@@ -230,7 +231,7 @@ def score_test(
     """Score the test part once, with the model that was saved and loaded back."""
     indices = data.splits.test
     classifier = loaded.frame_classifier.to(accelerator.device)
-    budget = max(1, round(options.batch_seconds * data.frame_rate))
+    budget = padded_budget(options.batch_seconds, data.frame_rate)
     logits = classify_clips(
         classifier, data.store, indices, accelerator, budget=budget, activation=raw_logits
     )

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 
 from voxadapt.adapters import AdapterPretrainer
 from voxadapt.backbones import Backbone
+from voxadapt.recipes.corpora.batching import padded_budget
 from voxadapt.recipes.pretraining.corpus_scales import CorpusScales
 from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.running.checkpoints import load_checkpoint, save_checkpoint
@@ -80,7 +81,7 @@ class PretrainingRun:
     @property
     def budget(self) -> int:
         """Frames that one optimiser step sees, over all processes."""
-        return max(1, round(self.options.batch_seconds * self.backbone.spec.frame_rate))
+        return padded_budget(self.options.batch_seconds, self.backbone.spec.frame_rate)
 
     def on_common_scale(self, batch: FrameBatch) -> FrameBatch:
         """The batch as the adapter sees it."""

@@ -4,7 +4,12 @@ import itertools
 import numpy as np
 import pytest
 
-from voxadapt.recipes.corpora.batching import plan_batches, plan_mixed_batches, share_batch
+from voxadapt.recipes.corpora.batching import (
+    padded_budget,
+    plan_batches,
+    plan_mixed_batches,
+    share_batch,
+)
 
 
 def random_lengths(count=500, seed=0):
@@ -23,6 +28,12 @@ def test_every_index_once_and_budget_held(seed, budget):
     assert sorted(itertools.chain(*batches)) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or max(lengths[batch]) * len(batch) <= budget
+
+
+def test_a_budget_is_whole_frames_and_never_none():
+    assert padded_budget(60.0, 50.0) == 3_000
+    assert padded_budget(0.25, 49.9) == 12
+    assert padded_budget(0.001, 50.0) == 1
 
 
 def test_batches_are_filled():
