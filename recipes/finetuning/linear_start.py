@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.outputs import LabelOutputs, ValueOutputs
-from voxadapt.recipes.corpora.feature_cache import FeatureStore
+from voxadapt.recipes.corpora.batching import padded_budget
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.finetuning.labelled_frames import UNKNOWN, LabelledFrames
 from voxadapt.recipes.finetuning.options import FinetuneOptions
@@ -51,8 +51,14 @@ def start_linear(
     if not options.head.probe:
         return
     max_frames = PROBE_FRAMES if model.tuned_layers is None else TUNED_PROBE_FRAMES
-    clips = sample_clips(data.store, data.splits.train, stable_seed(seed, "probe"), max_frames)
-    budget = max(1, round(options.batch_seconds * data.frame_rate))
+    clips = sample_clips(
+        data.store.lengths,
+        data.splits.train,
+        stable_seed(seed, "probe"),
+        max_frames,
+        data.targets if isinstance(data.outputs, LabelOutputs) else None,
+    )
+    budget = padded_budget(options.batch_seconds, data.frame_rate)
     vectors = torch.zeros(len(clips), model.pooler.output_size)
     for row, vector, _ in pool_clips(model, data.store, clips, range(len(clips)), budget=budget):
         vectors[row] = vector
@@ -80,12 +86,34 @@ def start_linear(
 
 
 def sample_clips(
-    store: FeatureStore, clips: Sequence[int], seed: int, max_frames: int
+    lengths: np.ndarray,
+    clips: Sequence[int],
+    seed: int,
+    max_frames: int,
+    classes: np.ndarray | None = None,
 ) -> list[int]:
-    """Draw clips, ascending, until they have this many frames; all where they have fewer."""
+    """Draw clips until they have this many frames; all where they have fewer.
+
+    Args:
+        lengths: Frames of all clips of the corpus.
+        clips: The clips to draw from, by their rows in `lengths`.
+        seed: Which draw.
+        max_frames: The clip that passes this is the last one.
+        classes: ``[clips, columns]`` of all clips of the corpus. One clip of each class of each
+            column is drawn before any other, so that a class is only missing where so many frames
+            do not hold them all.
+
+    Returns:
+        Rows in `lengths`, ascending.
+    """
     drawn = np.random.default_rng(seed).permutation(np.asarray(clips))
-    lengths = store.lengths[drawn]
-    return sorted(drawn[np.cumsum(lengths) - lengths < max_frames].tolist())
+    if classes is not None:
+        firsts = [np.unique(column, return_index=True)[1] for column in classes[drawn].T]
+        later = np.ones(len(drawn), dtype=bool)
+        later[np.concatenate(firsts)] = False
+        drawn = drawn[np.argsort(later, kind="stable")]
+    frames = lengths[drawn]
+    return sorted(drawn[np.cumsum(frames) - frames < max_frames].tolist())
 
 
 def probe_labels(

@@ -43,17 +43,33 @@ def pool(model: Any, data: LabelledFrames, clips: list[int]) -> torch.Tensor:
     return torch.cat(found)
 
 
-def test_a_sample_is_bounded_seeded_and_of_the_clips_given(make_store: Make) -> None:
-    store = make_store([10] * 40)
+def test_a_sample_is_bounded_seeded_and_of_the_clips_given() -> None:
+    lengths = np.full(40, 10)
     clips = list(range(5, 40))
-    drawn = sample_clips(store, clips, 0, 95)
+    drawn = sample_clips(lengths, clips, 0, 95)
     assert len(drawn) == 10  # the tenth clip is the one that passes 95 frames
     assert drawn == sorted(drawn)
     assert set(drawn) < set(clips)
-    assert drawn == sample_clips(store, clips, 0, 95)
-    assert drawn != sample_clips(store, clips, 1, 95)
-    assert sample_clips(store, clips, 0, PROBE_FRAMES) == clips
-    assert len(sample_clips(store, clips, 0, 1)) == 1
+    assert drawn == sample_clips(lengths, clips, 0, 95)
+    assert drawn != sample_clips(lengths, clips, 1, 95)
+    assert sample_clips(lengths, clips, 0, PROBE_FRAMES) == clips
+    assert len(sample_clips(lengths, clips, 0, 1)) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sample_has_every_class_of_every_column_where_it_can(seed: int) -> None:
+    lengths = np.full(200, 10)
+    classes = np.zeros((200, 2), dtype=int)
+    classes[:8, 0] = np.arange(8)  # seven classes of one clip each
+    classes[100:104, 1] = [1, 2, 3, UNKNOWN]
+    clips = [clip for clip in range(200) if clip % 50 < 30]
+    drawn = sample_clips(lengths, clips, seed, 200, classes)
+    assert len(drawn) == 20
+    assert set(classes[drawn, 0]) == set(range(8))
+    assert set(classes[drawn, 1]) == {0, 1, 2, 3, UNKNOWN}
+    assert set(drawn) < set(clips)
+    assert len(sample_clips(lengths, clips, seed, 50, classes)) == 5  # still bounded
+    assert sample_clips(lengths, clips, seed, PROBE_FRAMES, classes) == clips
 
 
 @pytest.mark.parametrize("adapter", [True, False])
