@@ -96,7 +96,7 @@ class CheckOptions:
 
 def main(argv: Sequence[str] | None = None) -> CorpusCheck:
     """Run the recipe: prints what was found, and leaves with code 1 where there are errors."""
-    options = parse(CheckOptions, argv, prog="check_data.py", positionals=("data",))
+    options = parse(CheckOptions, argv, prog="check_data.py", positionals=("data",), page=__doc__)
     check_targets(options)
     limits = AudioLimits(
         options.min_seconds, options.max_seconds, options.max_clipped, options.max_offset

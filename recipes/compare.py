@@ -65,7 +65,7 @@ class CompareOptions:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the recipe and return what it found."""
-    options = parse(CompareOptions, argv, prog="compare.py", positionals=("runs",))
+    options = parse(CompareOptions, argv, prog="compare.py", positionals=("runs",), page=__doc__)
     if options.picture is not None:
         check_picture(Path(options.picture))
     for file in (options.json, options.picture):

@@ -62,7 +62,7 @@ class CrossCorpusOptions(FinetuneOptions):
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     """Run the recipe and return the matrix."""
-    options = parse(CrossCorpusOptions, argv, prog="cross_corpus.py")
+    options = parse(CrossCorpusOptions, argv, prog="cross_corpus.py", page=__doc__)
     config = dataclasses.asdict(options)
     out = check_out(options.out, "cross_corpus", config, resume=options.resume)
     accelerator = join_processes(options.precision)

@@ -53,7 +53,7 @@ class DemoOptions:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the recipe and return what ``finetune`` measured."""
-    options = parse(DemoOptions, argv, prog="demo.py")
+    options = parse(DemoOptions, argv, prog="demo.py", page=__doc__)
     started = time.perf_counter()
     out = Path(options.out)
     clear(out)

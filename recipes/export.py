@@ -81,7 +81,7 @@ class ExportOptions:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the recipe and return what the JSON file beside the model holds."""
-    options = parse(ExportOptions, argv, prog="export.py", positionals=("run",))
+    options = parse(ExportOptions, argv, prog="export.py", positionals=("run",), page=__doc__)
     require_packages()
     out = check_target(options)
     model = SpeechClassifier.from_pretrained(options.run)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compute a frozen encoder's frames for all clips, into the cache or as .npy files.
+r"""Compute a frozen encoder's frames for all clips, into the cache or as .npy files.
 
     python recipes/extract_features.py --data corpus.csv --backbone facebook/hubert-base-ls960 \
         --layer 9 --precision bf16 --export npy --out features
@@ -69,7 +69,7 @@ class ExtractOptions(CorpusOptions):
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the recipe and return what it prints."""
-    options = parse(ExtractOptions, argv, prog="extract_features.py")
+    options = parse(ExtractOptions, argv, prog="extract_features.py", page=__doc__)
     accelerator = join_processes()
     clips = read_clips(
         options, accelerator, label=None if options.label == "label" else options.label

@@ -2,6 +2,8 @@
 """Fine-tune an adapter, a pooler and a linear layer on labelled speech.
 
     python recipes/finetune.py --pool sap --data corpus.csv --out runs/finetune
+    python recipes/finetune.py --data corpus.csv --adapter runs/pretrain --fold all --out runs/folds
+    python recipes/finetune.py --data corpus.csv --backbone openai/whisper-small --layer weighted
 
 Without ``--data`` it runs on a small demo corpus that it makes itself.
 """
@@ -43,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     """Run the recipe and return what stands in ``metrics.json``."""
-    return run_finetune(parse(FinetuneOptions, argv, prog="finetune.py"))
+    return run_finetune(parse(FinetuneOptions, argv, prog="finetune.py", page=__doc__))
 
 
 def run_finetune(options: FinetuneOptions) -> dict[str, Any] | None:

@@ -37,7 +37,9 @@ logger = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> list[Path]:
     """Run the recipe and return the manifests that were written."""
-    options = parse(InitDataOptions, argv, prog="init_data.py", positionals=("source",))
+    options = parse(
+        InitDataOptions, argv, prog="init_data.py", positionals=("source",), page=__doc__
+    )
     if options.list_corpora:
         print(corpora_table())
         return []

@@ -33,7 +33,7 @@ class MergeOptions:
 
 def main(argv: Sequence[str] | None = None) -> Path:
     """Run the recipe and return the merged model's folder."""
-    options = parse(MergeOptions, argv, prog="merge.py", positionals=("run",))
+    options = parse(MergeOptions, argv, prog="merge.py", positionals=("run",), page=__doc__)
     if options.out is None:
         raise UsageError("--out: missing; name a folder for the merged model")
     out = Path(options.out)

@@ -89,7 +89,9 @@ class PredictOptions:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the recipe: each file's prediction is written as soon as its batch is done."""
-    options = parse(PredictOptions, argv, prog="predict.py", positionals=("run", "files"))
+    options = parse(
+        PredictOptions, argv, prog="predict.py", positionals=("run", "files"), page=__doc__
+    )
     kind = check_options(options)
     device = choose_device(options.device)
     paths = find_files(options.files)

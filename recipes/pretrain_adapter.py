@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> Path | None:
     """Run the recipe and return the adapter's folder, or None if ``--max-steps`` ended it early."""
-    options = parse(PretrainOptions, argv, prog="pretrain_adapter.py")
+    options = parse(PretrainOptions, argv, prog="pretrain_adapter.py", page=__doc__)
     if options.layer == "weighted":
         raise UsageError(
             "--layer weighted: an adapter cannot be pretrained on a sum that is learnt with it: "

@@ -53,7 +53,7 @@ class PushOptions:
 
 def main(argv: Sequence[str] | None = None) -> str | None:
     """Run the recipe and return the commit's address; None after a dry run."""
-    options = parse(PushOptions, argv, prog="push.py", positionals=("run", "repo"))
+    options = parse(PushOptions, argv, prog="push.py", positionals=("run", "repo"), page=__doc__)
     check_repo(options.repo)
     saved = find_saved(options.run)
     try:

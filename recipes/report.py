@@ -87,7 +87,7 @@ class RunRecord:
 
 def main(argv: Sequence[str] | None = None) -> Path:
     """Run the recipe and return the page's path."""
-    options = parse(ReportOptions, argv, prog="report.py", positionals=("run",))
+    options = parse(ReportOptions, argv, prog="report.py", positionals=("run",), page=__doc__)
     page = None if options.out is None else Path(options.out)
     path = write_report(Path(options.run), page=page, clips=options.clips)
     logger.info("report %s (%.1f MB)", path, path.stat().st_size / 1e6)

@@ -75,7 +75,7 @@ class ScoreOptions:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the recipe and return the metrics."""
-    options = parse(ScoreOptions, argv, prog="score.py", positionals=("run",))
+    options = parse(ScoreOptions, argv, prog="score.py", positionals=("run",), page=__doc__)
     out = Path(options.out) if options.out else None
     predictions = out.with_suffix(".predictions.jsonl") if out is not None else None
     for file in (out, predictions):

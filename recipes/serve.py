@@ -98,7 +98,7 @@ def _check_above_zero(name: str, value: float) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until the process is told to end."""
-    options = parse(ServeOptions, argv, prog="serve.py", positionals=("run",))
+    options = parse(ServeOptions, argv, prog="serve.py", positionals=("run",), page=__doc__)
     _check_packages(options.page)
     with open_socket(options.host, options.port) as opened:
         device = _choose_device(options.device)

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the recipe and return what stands in ``sweep.json``."""
-    options = parse(SweepOptions, argv, prog="sweep_layers.py")
+    options = parse(SweepOptions, argv, prog="sweep_layers.py", page=__doc__)
     config = dataclasses.asdict(options)
     out = check_out(options.out, "sweep_layers", config, resume=options.resume)
     accelerator = join_processes(options.precision)

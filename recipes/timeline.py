@@ -115,7 +115,9 @@ class TimelineOptions:
 
 def main(argv: Sequence[str] | None = None) -> dict[Path, Overall]:
     """Run the recipe; prints timelines, and returns what each recording is over all."""
-    options = parse(TimelineOptions, argv, prog="timeline.py", positionals=("run", "files"))
+    options = parse(
+        TimelineOptions, argv, prog="timeline.py", positionals=("run", "files"), page=__doc__
+    )
     device = choose_device(options.device)
     recordings = find_recordings(options.files)
     if options.format == "audacity" and len(recordings) > 1:

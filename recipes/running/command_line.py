@@ -9,6 +9,7 @@ it.
 import argparse
 import dataclasses
 import difflib
+import inspect
 import io
 import logging
 import os
@@ -17,11 +18,12 @@ import sys
 import time
 import typing
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import docstring_parser
 import torch
-from jsonargparse import ActionYesNo, ArgumentParser
+from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 
 from voxadapt.adapters.monitors import CollapseError
 from voxadapt.adapters.saving import AdapterFolderError
@@ -40,6 +42,18 @@ class UsageError(ValueError):
 USER_ERRORS = (UsageError, DataError, AudioError, BackboneError, AdapterFolderError, CollapseError)
 # Seconds; `torchrun` looks after its processes every 0.1 s.
 OTHERS_WAIT = 3.0
+
+
+class RecipeHelpFormatter(DefaultHelpFormatter):
+    """Help whose paragraphs stay apart, and whose indented ones, as commands, stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            part
+            if part.startswith(" ")
+            else super(RecipeHelpFormatter, self)._fill_text(part, width, indent)
+            for part in text.split("\n\n")
+        )
 
 
 class RecipeParser(ArgumentParser):
@@ -117,7 +131,34 @@ def closest_word(message: str, known: Iterable[str]) -> str:
     return ""
 
 
-def build_parser(config_class: type, *, prog: str, positionals: Sequence[str] = ()) -> RecipeParser:
+def as_started(recipe: str) -> str:
+    """The command that started a recipe: ``finetune.py``, or ``voxadapt finetune``."""
+    by_name = Path(sys.argv[0]).stem == "voxadapt"
+    return f"voxadapt {recipe.removesuffix('.py')}" if by_name else recipe
+
+
+def example_commands(page: str, prog: str) -> str:
+    """The epilog of a recipe's help: the indented paragraphs of its module's docstring.
+
+    Args:
+        page: The docstring; its commands run the recipe from a checkout.
+        prog: The command as the user types it; what ``voxadapt`` started is shown its commands.
+
+    Returns:
+        "Examples:" and the commands; nothing where there are none.
+    """
+    page = inspect.cleandoc(page)
+    found = [part for part in page.split("\n\n") if part.startswith(" ")]
+    commands = "\n\n".join(found)
+    if prog.startswith("voxadapt "):
+        commands = re.sub(r"python recipes/(\w+)\.py", r"voxadapt \1", commands)
+        commands = re.sub(r"recipes/(\w+)\.py", r"-m voxadapt.recipes.\1", commands)
+    return f"Examples:\n\n{commands}" if commands else ""
+
+
+def build_parser(
+    config_class: type, *, prog: str, positionals: Sequence[str] = (), page: str | None = None
+) -> RecipeParser:
     """Build the parser of a dataclass.
 
     Args:
@@ -125,6 +166,7 @@ def build_parser(config_class: type, *, prog: str, positionals: Sequence[str] = 
             dotted options. A ClassVar `aliases` gives further spellings of an option.
         prog: The command as the user types it.
         positionals: Fields given by position instead of by flag.
+        page: The docstring of the recipe's module, whose commands the help ends with.
     """
     documentation = docstring_parser.parse(config_class.__doc__ or "")
     helps = {
@@ -135,7 +177,13 @@ def build_parser(config_class: type, *, prog: str, positionals: Sequence[str] = 
     description = "\n\n".join(
         part for part in (documentation.short_description, documentation.long_description) if part
     )
-    parser = RecipeParser(prog=prog, description=description, allow_abbrev=False)
+    parser = RecipeParser(
+        prog=prog,
+        description=description,
+        epilog=example_commands(page or "", prog),
+        formatter_class=RecipeHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.config_class = config_class
     parser.add_argument(
         "--config",
@@ -189,9 +237,18 @@ def parse(
     *,
     prog: str,
     positionals: Sequence[str] = (),
+    page: str | None = None,
 ) -> Config:
-    """Read the command line (and ``--config``) into ``config_class``; errors exit with code 2."""
-    parser = build_parser(config_class, prog=prog, positionals=positionals)
+    """Read the command line (and ``--config``) into ``config_class``; errors exit with code 2.
+
+    Args:
+        config_class: The recipe's options, as `build_parser` takes them.
+        argv: The arguments; None takes those of the process.
+        prog: The recipe's file name.
+        positionals: Fields given by position instead of by flag.
+        page: The docstring of the recipe's module, whose commands the help ends with.
+    """
+    parser = build_parser(config_class, prog=as_started(prog), positionals=positionals, page=page)
     try:
         parsed = parser.parse_args(files_first(sys.argv[1:] if argv is None else argv))
     except YAML_VALUE_ERRORS as error:  # values on the command line are YAML too

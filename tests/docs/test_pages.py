@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the pages say is there: commands and their options, files, targets, extras, citation."""
 
+import ast
 import importlib
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from voxadapt.cli import COMMANDS
+from voxadapt.recipes.running.command_line import example_commands
 
 ROOT = pages.ROOT
 # Options of programs that are not ours.
@@ -33,11 +35,26 @@ _MADE_UP = {
 }
 
 
+def help_commands() -> Iterator[pages.Command]:
+    """The examples that each recipe's help ends with, in both ways of starting it."""
+    for name in COMMANDS:
+        path = ROOT / "recipes" / f"{name}.py"
+        page = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")), clean=False)
+        for prog in (path.name, f"voxadapt {name}"):
+            text = example_commands(page or "", prog)
+            yield from pages.commands_in(pages.Block(path, 1, "bash", "", text))
+
+
 def recipe_commands() -> Iterator[pages.Command]:
     for page in pages.PAGES:
-        for command in [*pages.page_commands(page), *pages.inline_commands(page)]:
-            if command.recipe():
-                yield command
+        yield from filter(pages.Command.recipe, pages.page_commands(page))
+        yield from filter(pages.Command.recipe, pages.inline_commands(page))
+    yield from filter(pages.Command.recipe, help_commands())
+
+
+def test_every_recipe_has_an_example_in_its_help() -> None:
+    started = [recipe for recipe in map(pages.Command.recipe, help_commands()) if recipe]
+    assert {name for name, _ in started} == set(COMMANDS)
 
 
 def name_test(command: pages.Command) -> str:

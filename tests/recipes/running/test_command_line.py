@@ -86,6 +86,51 @@ def test_defaults_and_flags_of_every_kind() -> None:
     assert isinstance(read("there", "--inner.rate", "1").inner, Inner)
 
 
+PAGE = """Move it.
+
+    python recipes/x.py there --dry
+    accelerate launch recipes/x.py there \\
+        --batch-size 8
+
+In more words.
+"""
+
+
+def test_help_keeps_paragraphs_and_ends_with_the_examples(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        parse(Options, ["--help"], prog="x.py", positionals=("target",), page=PAGE)
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    assert "What it does.\n\nIn more words.\n" in text
+    assert text.endswith(
+        "Examples:\n\n    python recipes/x.py there --dry\n"
+        "    accelerate launch recipes/x.py there \\\n        --batch-size 8\n"
+    )
+
+
+def test_help_shows_the_command_that_was_started(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line.sys, "argv", ["/bin/voxadapt", "x", "--help"])
+    with pytest.raises(SystemExit):
+        parse(Options, ["--help"], prog="x.py", positionals=("target",), page=PAGE)
+    text = capsys.readouterr().out
+    assert text.startswith("usage: voxadapt x ")
+    assert "    voxadapt x there --dry\n" in text
+    assert "    accelerate launch -m voxadapt.recipes.x there" in text
+    assert "recipes/" not in text
+    message = refused(capsys, lambda: read("there", "--batch", "3"))
+    assert message.startswith("voxadapt x: error: ")
+
+
+def test_help_without_examples_does_not_announce_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read("--help")
+    assert "Examples" not in capsys.readouterr().out
+
+
 def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("batch_size: 8\nnames: [a]\ndry: true\ninner:\n  rate: 1e-2\n")
