@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from voxadapt.written_aside import remove_leftovers, write_aside
+
 from .digests import CONFIG, DIGESTS, config_digest, digest, find_change
 
 CONFIG_FILE = "config.json"
@@ -104,6 +106,7 @@ def save_folder(
     text = _config_text(config)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     write_aside(folder / WEIGHTS_FILE, weights)
     write_aside(folder / CONFIG_FILE, text)
 
@@ -126,13 +129,6 @@ def update_extras(folder: Path, extras: Mapping[str, Any]) -> dict[str, Any]:
 
 def _config_text(config: Mapping[str, Any]) -> bytes:
     return f"{json.dumps(config, indent=2, ensure_ascii=False)}\n".encode()
-
-
-def write_aside(path: Path, content: bytes) -> None:
-    """Write a file under another name and rename it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(content)
-    os.replace(aside, path)
 
 
 def load_folder(

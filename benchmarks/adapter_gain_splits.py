@@ -14,7 +14,7 @@ from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.corpora.split_checks import shared_speakers
 from voxadapt.recipes.corpora.splits import make_splits
-from voxadapt.recipes.corpora.written_aside import write_aside
+from voxadapt.written_aside import write_aside
 
 Parts = dict[str, list[int]]
 COLUMNS = ("id", "path", "start", "end", "label", "speaker", "split")
@@ -148,7 +148,7 @@ def write_manifest(path: Path, rows: Sequence[dict[str, str]]) -> None:
     if path.exists() and path.read_bytes() == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(path, lambda file: file.write(content))
+    write_aside(path, content)
 
 
 def _seconds(value: float | None) -> str:

@@ -19,10 +19,10 @@ from voxadapt.recipes.checking.table import check_record, check_table, count_sev
 from voxadapt.recipes.corpora.audio_findings import AudioLimits
 from voxadapt.recipes.corpora.corpus_check import CorpusCheck, check_corpus
 from voxadapt.recipes.corpora.manifest_paths import printable
-from voxadapt.recipes.corpora.written_aside import write_aside
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.options import require
 from voxadapt.recipes.running.run_folder import write_json
+from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def _write(check: CorpusCheck, options: CheckOptions, limits: AudioLimits) -> No
         write_json(Path(options.json), check_record(check))
     if options.html:
         page = printable(check_page(check, limits))
-        write_aside(Path(options.html), lambda stream: stream.write(page.encode("utf-8")))
+        write_aside(Path(options.html), page.encode("utf-8"))
     if options.fix:
         out = Path(options.fix)
         kept, left_out = write_fixed(check, out, options.leave_out)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from voxadapt.recipes.corpora.written_aside import write_aside
 from voxadapt.recipes.reporting.calibration import calibration_section
 from voxadapt.recipes.reporting.clip_inspection import INSPECTION_FILE
 from voxadapt.recipes.reporting.clips import clips_section
@@ -35,6 +34,7 @@ from voxadapt.recipes.reporting.sections import (
 )
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.options import require
+from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def write_report(out: Path, *, page: Path | None = None, clips: int | None = Non
     content = build_page(title, body, script=moving).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_aside(path, lambda stream: stream.write(content))
+        write_aside(path, content)
     except OSError as error:
         raise UsageError(f"{path}: the report cannot be written ({error})") from error
     return path

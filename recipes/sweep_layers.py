@@ -21,7 +21,6 @@ from tqdm import tqdm
 from voxadapt.backbones import Backbone
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_cache import open_folder
-from voxadapt.recipes.corpora.written_aside import write_aside
 from voxadapt.recipes.finetuning.label_columns import check_label_columns
 from voxadapt.recipes.finetuning.model_building import pooler_options
 from voxadapt.recipes.finetuning.options import FinetuneOptions
@@ -37,6 +36,7 @@ from voxadapt.recipes.sweeping.pool import LOG_FOLDER, run_cells
 from voxadapt.recipes.sweeping.report import build_sweep_report
 from voxadapt.recipes.sweeping.table import as_csv, as_json, as_text, read_cell
 from voxadapt.recipes.sweeping.worker import drop_models
+from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 
@@ -138,9 +138,9 @@ def write_results(cells: Sequence[Cell], options: SweepOptions, out: Path) -> di
     summary = as_json(results, out)
     write_json(out / "sweep.json", summary)
     table = as_csv(results).encode()
-    write_aside(out / "sweep.csv", lambda stream: stream.write(table))
+    write_aside(out / "sweep.csv", table)
     page = build_sweep_report(results, options, out).encode()
-    write_aside(out / "report.html", lambda stream: stream.write(page))
+    write_aside(out / "report.html", page)
     print(as_text(results))
     logger.info("table %s, curve %s", out / "sweep.csv", out / "report.html")
     return summary

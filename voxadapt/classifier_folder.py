@@ -15,7 +15,6 @@ from .adapters.saving import (
     load_folder,
     save_folder,
     update_extras,
-    write_aside,
 )
 from .adapters.uploading import UploadError
 from .backbone_bundle import BUNDLE, bundle_backbone, bundle_of, load_saved_backbone
@@ -33,6 +32,7 @@ from .classifier_names import ARCHITECTURE, MODEL_TYPE
 from .frame_classifier import build_frame_classifier
 from .model_card import CARD_FILE, PLACE, classifier_card
 from .outputs import outputs_from_config
+from .written_aside import write_aside
 
 if TYPE_CHECKING:
     from .classifier import SpeechClassifier

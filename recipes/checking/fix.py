@@ -12,8 +12,8 @@ from voxadapt.recipes.corpora.corpus_check import CorpusCheck
 from voxadapt.recipes.corpora.csv_text import csv_text
 from voxadapt.recipes.corpora.manifest import is_container
 from voxadapt.recipes.corpora.manifest_paths import printable
-from voxadapt.recipes.corpora.written_aside import write_aside
 from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.written_aside import write_aside
 
 _REASON_COLUMNS = ("line", "id", "path", "severity", "kind", "found", "advice")
 
@@ -131,4 +131,4 @@ def _as_jsonl(rows: Iterable[dict[str, Any]]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    write_aside(path, lambda stream: stream.write(text.encode("utf-8")))
+    write_aside(path, text.encode("utf-8"))

@@ -15,7 +15,7 @@ from voxadapt.backbones.audio import AudioError, read_audio
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.clip_keys import map_in_threads
 from voxadapt.recipes.corpora.feature_cache import BadClip
-from voxadapt.recipes.corpora.written_aside import write_aside
+from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def write_check(path: Path, clips: Sequence[Clip], check: AudioCheck) -> None:
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     # Bytes of a file's name that is no UTF-8 become JSON's own way to write them.
     encoded = text.encode("utf-8", "backslashreplace")
-    write_aside(path, lambda stream: stream.write(encoded))
+    write_aside(path, encoded)
 
 
 def read_check(path: Path, clips: Sequence[Clip]) -> AudioCheck | None:

@@ -19,7 +19,7 @@ import numpy as np
 from voxadapt.recipes.corpora.demo_voices import EMOTIONS, SPEAKERS, draw_samples
 from voxadapt.recipes.corpora.errors import DataError, some_of
 from voxadapt.recipes.corpora.speech_synthesis import SAMPLE_RATE, FloatArray
-from voxadapt.recipes.corpora.written_aside import UNFINISHED
+from voxadapt.written_aside import UNFINISHED
 
 VERSION = 1
 """Raised with every change that alters a sample, so that corpora of older code are made anew."""

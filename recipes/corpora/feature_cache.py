@@ -18,7 +18,7 @@ from voxadapt.recipes.corpora.clip_keys import Gather, clip_keys, clip_seconds, 
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.feature_extraction import KeyedClip, extract_shards, plan_shards
 from voxadapt.recipes.corpora.feature_shards import SPEC_FILE, FeatureStore, Place, read_places
-from voxadapt.recipes.corpora.written_aside import write_aside
+from voxadapt.written_aside import write_aside
 
 __all__ = ["BadClip", "FeatureStore", "bad_audio_error", "extract_features", "features_folder_of"]
 
@@ -169,7 +169,7 @@ def open_folder(folder: Path, backbone: Backbone) -> Path:
         features_folder.mkdir(parents=True, exist_ok=True)
         if not spec_file.exists():
             text = json.dumps(_describe(backbone), indent=2).encode()
-            write_aside(spec_file, lambda stream: stream.write(text))
+            write_aside(spec_file, text)
     except OSError as error:
         raise _not_writable(features_folder, error) from error
     try:

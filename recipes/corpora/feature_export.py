@@ -24,7 +24,7 @@ from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.clip_keys import clip_seconds
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.feature_shards import FeatureStore, write_array
-from voxadapt.recipes.corpora.written_aside import write_aside
+from voxadapt.written_aside import write_aside
 
 WHOLE = "all"
 """Name of the part where no clip belongs to one."""
@@ -92,7 +92,7 @@ def export_npy(
             # The names of files as they are, bytes that are no UTF-8 included.
             text = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
             written.append(folder / f"{name}.{ending}")
-            write_aside(written[-1], partial(_write_bytes, text))
+            write_aside(written[-1], text)
         # The biggest comes last: where it is, the part is complete.
         written.append(folder / f"{name}.npy")
         write_aside(written[-1], partial(_write_frames, indices, store))
@@ -112,10 +112,6 @@ def _texts(
     if chosen[0].label is not None:  # and then all have one: see parts_of
         texts["emo"] = [f"{_one_word(clip.id)}\t{_one_word(clip.label)}" for clip in chosen]
     return texts
-
-
-def _write_bytes(content: bytes, stream: BinaryIO) -> None:
-    stream.write(content)
 
 
 def _write_frames(indices: Sequence[int], store: FeatureStore, stream: BinaryIO) -> None:

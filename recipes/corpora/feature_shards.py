@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from voxadapt.recipes.corpora.errors import DataError
-from voxadapt.recipes.corpora.written_aside import write_aside
+from voxadapt.written_aside import write_aside
 
 SPEC_FILE = "spec.json"
 
@@ -50,7 +50,7 @@ def write_shard(folder: Path, features: Mapping[str, np.ndarray]) -> None:
         "bytes": (folder / f"{name}.npy").stat().st_size,
     }
     text = json.dumps(contents).encode()
-    write_aside(folder / f"{name}.json", lambda stream: stream.write(text))
+    write_aside(folder / f"{name}.json", text)
 
 
 def write_array(

@@ -13,7 +13,7 @@ from pathlib import Path
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.shard_samples import ShardSample, read_samples
 from voxadapt.recipes.corpora.tar_member import TarMember
-from voxadapt.recipes.corpora.written_aside import write_aside
+from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def _write_index(
     for place in _places(shard):
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_aside(place, lambda stream: stream.write(text))
+            write_aside(place, text)
             return
         except OSError as error:
             refused = error

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from voxadapt.recipes.corpora.written_aside import write_aside
 from voxadapt.recipes.finetuning.labelled_frames import LabelledFrames
 from voxadapt.recipes.finetuning.run_plan import PlannedRun
 from voxadapt.recipes.scoring.metrics import SCORES
 from voxadapt.recipes.scoring.run_reading import read_lines
 from voxadapt.recipes.scoring.target_scores import score_names
+from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def join_predictions(results: Results) -> list[dict[str, Any]]:
 def write_records(path: Path, records: Sequence[dict[str, Any]]) -> None:
     """Write one JSON line for each record."""
     text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    write_aside(path, lambda file: file.write(text.encode()))
+    write_aside(path, text.encode())
 
 
 _TITLES = {"ua": "UA", "wa": "WA", "macro_f1": "macro-F1", "ccc": "CCC", "pearson": "Pearson"}

@@ -9,7 +9,7 @@ import numpy as np
 
 from voxadapt.prediction import Prediction
 from voxadapt.recipes.corpora.manifest_paths import printable
-from voxadapt.recipes.corpora.written_aside import write_aside
+from voxadapt.written_aside import write_aside
 
 EMBEDDING_ENDINGS = (".npy", ".npz")
 

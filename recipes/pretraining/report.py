@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from voxadapt.recipes.corpora.written_aside import write_aside
 from voxadapt.recipes.pretraining.curves import (
     Entry,
     codebook_fits,
@@ -30,6 +29,7 @@ from voxadapt.recipes.reporting.tables import settings_list
 from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.running.prepare import frequency_bands, hours
 from voxadapt.recipes.running.run_folder import flatten, versions, write_json
+from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def leave_records(run: PretrainingRun, *, finished: bool, stopped: str | None = 
     ]
     try:
         write_json(run.out / LOG_FILE, entries)
-        write_aside(run.out / REPORT_FILE, lambda stream: stream.write(page))
+        write_aside(run.out / REPORT_FILE, page)
     except OSError as error:
         raise UsageError(
             f"{run.out}: log and report cannot be written ({error}). {run.way_back()}; make room "

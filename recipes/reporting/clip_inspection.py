@@ -20,12 +20,12 @@ from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.recipes.corpora.batching import plan_batches
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_cache import FeatureStore
-from voxadapt.recipes.corpora.written_aside import write_aside
 from voxadapt.recipes.finetuning.labelled_frames import LabelledFrames
 from voxadapt.recipes.reporting.clip_pictures import encode_wav, read_beginning
-from voxadapt.recipes.reporting.embedding_map import place_in_plane
+from voxadapt.recipes.reporting.embedding_map import SEEDS, place_in_plane
 from voxadapt.recipes.running.frame_batches import load_batch
 from voxadapt.recipes.running.run_folder import write_json
+from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def record_inspection(
     records = [json.loads(line) for line in lines if line]
     chosen = choose_clips(records, shown)
     count = min(MAP_CLIPS, len(tested)) if mapped else 0
-    on_map = sorted(np.random.default_rng(seed).permutation(len(tested))[:count].tolist())
+    on_map = sorted(np.random.default_rng(seed % SEEDS).permutation(len(tested))[:count].tolist())
     rows = sorted({*on_map, *(row for _, row in chosen)})
     vectors: dict[int, Tensor] = {}
     weights: dict[int, Tensor] = {}
@@ -106,7 +106,7 @@ def describe_clip(
     else:
         (out / CLIPS_FOLDER).mkdir(exist_ok=True)
         wav = encode_wav(waveform)
-        write_aside(out / sound, lambda stream: stream.write(wav))
+        write_aside(out / sound, wav)
     return {
         "id": clip.id,
         "kind": kind,

@@ -6,6 +6,7 @@ import numpy as np
 # Fewer say nothing that t-SNE could find; they are drawn along their principal components.
 _FEWEST = 20
 _PERPLEXITY = 30.0  # scikit-learn's, and that of the paper's examples
+SEEDS = 2**32  # scikit-learn takes seeds from 0 to below this; others are wrapped
 _COMPONENTS = 50  # what t-SNE sees of the features, as in the paper
 
 
@@ -25,6 +26,7 @@ def place_in_plane(embeddings: np.ndarray, *, seed: int) -> tuple[np.ndarray, st
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
+    seed %= SEEDS
     embeddings = np.asarray(embeddings, dtype=np.float64)
     spread = embeddings.std(axis=0)
     scaled = (embeddings - embeddings.mean(axis=0)) / np.where(spread > 1e-9, spread, 1.0)

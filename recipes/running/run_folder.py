@@ -9,9 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from voxadapt.recipes.corpora.written_aside import UNFINISHED, remove_leftovers, write_aside
 from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.running.options import ONLINE
+from voxadapt.written_aside import UNFINISHED, remove_leftovers, write_aside
 
 Options = TypeVar("Options")
 
@@ -159,7 +159,7 @@ def write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     # Bytes of a file's name that is no UTF-8 become JSON's own way to write them.
     encoded = text.encode("utf-8", "backslashreplace")
-    write_aside(path, lambda file: file.write(encoded))
+    write_aside(path, encoded)
 
 
 def versions() -> dict[str, str]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from voxadapt.recipes.corpora.written_aside import write_aside
 from voxadapt.recipes.reporting.picture import new_figure, save_figure
 from voxadapt.recipes.scoring.compare_output import markdown_table
+from voxadapt.written_aside import write_aside
 
 _COLUMNS = ("train", "test", "n", "ua", "ua_std", "ua_low", "ua_high", "wa", "macro_f1")
 
@@ -46,7 +46,7 @@ def write_matrix(result: Mapping[str, Any], path: Path) -> None:
                     "ua_high": high,
                 }
             )
-    write_aside(path, lambda file: file.write(text.getvalue().encode()))
+    write_aside(path, text.getvalue().encode())
 
 
 def draw_matrix(result: Mapping[str, Any], path: Path) -> None:

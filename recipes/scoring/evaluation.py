@@ -16,9 +16,9 @@ from voxadapt.outputs import Outputs, as_outputs
 from voxadapt.recipes.corpora.batching import plan_batches, share_batch
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_cache import FeatureStore
-from voxadapt.recipes.corpora.written_aside import write_aside
 from voxadapt.recipes.running.frame_batches import load_batch
 from voxadapt.recipes.scoring.target_scores import prediction_record
+from voxadapt.written_aside import write_aside
 
 
 def softmax(logits: Tensor) -> Tensor:

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that `timeline` writes for each recording, planned before anything is computed."""
 
-import functools
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from voxadapt.outputs import Outputs, ValueOutputs
 from voxadapt.recipes.corpora.errors import some_of
-from voxadapt.recipes.corpora.written_aside import write_aside
 from voxadapt.recipes.reporting.picture import save_figure
 from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.timelines.picture import draw_timeline
@@ -21,6 +19,7 @@ from voxadapt.timeline_files import (
     write_segments,
     write_windows,
 )
+from voxadapt.written_aside import write_aside
 
 Kind = Literal["windows", "segments", "json", "audacity", "png", "svg"]
 ENDINGS: dict[Kind, str] = {
@@ -125,15 +124,11 @@ def write_files(timeline: Timeline, stem: Path, kinds: Sequence[Kind]) -> list[P
                     save_figure(draw_timeline(timeline), path)
                 else:
                     content = timeline_text(timeline, kind, column).encode()
-                    write_aside(path, functools.partial(_write, content))
+                    write_aside(path, content)
                 written.append(path)
     except OSError as error:
         raise UsageError(f"--out {stem.parent}: cannot be written ({error})") from None
     return written
-
-
-def _write(content: bytes, file: BinaryIO) -> None:
-    file.write(content)
 
 
 def timeline_text(timeline: Timeline, kind: Kind, column: str | None = None) -> str:

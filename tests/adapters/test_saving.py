@@ -18,6 +18,7 @@ from voxadapt.adapters.saving import (
     save_folder,
     update_extras,
 )
+from voxadapt.written_aside import UNFINISHED
 
 
 @pytest.fixture
@@ -247,10 +248,17 @@ def test_interrupted_saving_leaves_the_old_model(
     def die(*_args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "replace", die)
+    monkeypatch.setattr(os, "fsync", die)
     with pytest.raises(KeyboardInterrupt):
         make_adapter(seed=1).save_pretrained(folder)
-    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_a_killed_process_left_unfinished_goes(folder: Path, make_adapter: Callable) -> None:
+    left = folder / f"model.safetensors.7{UNFINISHED}"
+    left.touch()
+    make_adapter(seed=1).save_pretrained(folder)
+    assert not left.exists()
 
 
 def test_extras_that_json_cannot_hold_write_nothing(make_adapter: Callable, tmp_path: Path) -> None:

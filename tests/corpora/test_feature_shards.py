@@ -11,7 +11,7 @@ import pytest
 
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.feature_shards import FeatureStore, Place, read_places, write_shard
-from voxadapt.recipes.corpora.written_aside import UNFINISHED
+from voxadapt.written_aside import UNFINISHED
 
 
 def frames(length, value):

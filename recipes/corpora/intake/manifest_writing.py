@@ -12,7 +12,7 @@ from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.intake.found import LeftOut
 from voxadapt.recipes.corpora.manifest import read_manifest
 from voxadapt.recipes.corpora.manifest_paths import printable
-from voxadapt.recipes.corpora.written_aside import UNFINISHED, write_aside
+from voxadapt.written_aside import UNFINISHED, write_aside
 
 LEFT_OUT_ENDING = ".left_out.csv"
 
@@ -58,7 +58,7 @@ def write_manifest(
             ) from None
     finally:
         trial.unlink(missing_ok=True)
-    write_aside(out, lambda stream: stream.write(content))
+    write_aside(out, content)
     return outside
 
 
@@ -73,7 +73,7 @@ def write_left_out(out: Path, left_out: Sequence[LeftOut]) -> Path | None:
         return None
     rows = [{"what": printable(one.what), "reason": printable(one.reason)} for one in left_out]
     content = csv_text(["what", "reason"], rows).encode()
-    write_aside(path, lambda stream: stream.write(content))
+    write_aside(path, content)
     return path
 
 

@@ -32,6 +32,14 @@ def test_the_same_seed_gives_the_same_map() -> None:
     assert np.isfinite(other).all()
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32, 5_000_000_000])
+def test_any_whole_number_is_a_seed(seed: int) -> None:
+    vectors, _ = groups(40)
+    places, method = place_in_plane(vectors, seed=seed)
+    assert method.startswith("t-SNE")
+    assert np.isfinite(places).all()
+
+
 @pytest.mark.parametrize(
     "vectors",
     [

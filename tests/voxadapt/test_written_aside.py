@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from voxadapt.recipes.corpora.written_aside import (
+from voxadapt.written_aside import (
     UNFINISHED,
     remove_leftovers,
     write_aside,
@@ -14,7 +14,7 @@ from voxadapt.recipes.corpora.written_aside import (
 def test_makes_and_replaces(tmp_path):
     path = tmp_path / "a.json"
     write_aside(path, lambda stream: stream.write(b"one"))
-    write_aside(path, lambda stream: stream.write(b"two"))
+    write_aside(path, b"two")
     assert path.read_bytes() == b"two"
     assert os.listdir(tmp_path) == ["a.json"]
 

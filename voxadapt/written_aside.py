@@ -12,7 +12,7 @@ UNFINISHED = ".unfinished"
 """Ending of what was being written when its process was killed; nobody reads it."""
 
 
-def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_aside(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Write a file under another name in the same folder, and rename it when it is on the disk.
 
     A reader sees the old file or the new one and never a part of one; of two writers, the later
@@ -20,7 +20,7 @@ def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
     Args:
         path: The file to make or replace; its folder exists.
-        write: Writes the content to the open file that it is given.
+        content: What shall be in it, or a function that writes it to the open file it is given.
 
     Raises:
         OSError: If the disk is full or may not be written; the file is then as it was.
@@ -28,7 +28,10 @@ def write_aside(path: Path, write: Callable[[BinaryIO], object]) -> None:
     aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
     try:
         with aside.open("xb") as stream:
-            write(stream)
+            if isinstance(content, bytes):
+                stream.write(content)
+            else:
+                content(stream)
             stream.flush()
             os.fsync(stream.fileno())
         aside.replace(path)
