@@ -79,7 +79,7 @@ def out_of_patience(
 def standard_error(confusion: np.ndarray) -> float:
     """Standard error of UA, the mean over classes of binomial recalls.
 
-    Of each class one clip more is counted right and one wrong, as Agresti and Coull (1998) do for
+    Of each class one clip more is counted right and one wrong, as Agresti and Caffo (2000) do for
     few counts: a class whose one clip is right would else be known without any error.
 
     Args:

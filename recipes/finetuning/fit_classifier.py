@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from accelerate import Accelerator
 from torch import nn
 from tqdm import tqdm
@@ -28,6 +29,8 @@ from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.finetuning.step import train_step
 from voxadapt.recipes.finetuning.weight_average import average_decay, make_average, update_average
 from voxadapt.recipes.running.checkpoints import load_checkpoint, save_checkpoint
+from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.running.process_group import log_values
 from voxadapt.recipes.scoring.evaluation import classify_clips
 from voxadapt.recipes.scoring.target_scores import selection_name, validation_scores
 
@@ -66,7 +69,7 @@ def fit(
         What happened, or None if ``--max-epochs`` ended it early.
 
     Raises:
-        UsageError: The loss is not finite.
+        UsageError: The loss, its gradient or a weight is not finite; or the disk refuses.
     """
     optimizer: Any = build_optimizer(model, options)
     averaged = make_average(model)
@@ -109,13 +112,14 @@ def fit(
             )
             state.step += 1
             update_average(averaged, model, average_decay(state.step, options.optimizer.averaging))
+        check_weights(averaged, state, out)
         entry = {
             "train_loss": float(np.average(losses, weights=[len(rows) for rows in batches])),
             **({} if epochs else validate(averaged, data, valid, accelerator, budget)),
             "learning_rate": options.optimizer.learning_rate * cycle,
             **layer_weights(averaged),
         }
-        accelerator.log(entry, step=state.epoch)
+        log_values(accelerator, entry, step=state.epoch)
         state.history.append({"epoch": float(state.epoch), **entry})
         if epochs:
             keep_epoch(state, averaged.trained_state())
@@ -146,6 +150,30 @@ def fit(
     model.load_trained_state(state.best_weights)
     model.fold_standardizer()
     return state
+
+
+def check_weights(averaged: FrameClassifier, state: FitState, out: Path) -> None:
+    """Stop a run whose weights are not finite, before an epoch is chosen or saved.
+
+    Args:
+        averaged: The running average: what is not finite in the model is not finite in it.
+        state: Where training stands.
+        out: The run's folder.
+
+    Raises:
+        UsageError: Naming a weight, and the way back.
+    """
+    for name, tensor in averaged.trained_state().items():
+        if not bool(torch.isfinite(tensor).all()):
+            back = (
+                f"The checkpoint in {out}, of epoch {state.epoch}, is good"
+                if state.epoch
+                else "No checkpoint has been written yet"
+            )
+            raise UsageError(
+                f"in epoch {state.epoch + 1}, {name} is not finite any more, and was not saved. "
+                f"{back}; start again with a lower --optimizer.learning_rate"
+            )
 
 
 def plan_epoch(

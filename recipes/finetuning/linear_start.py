@@ -73,7 +73,11 @@ def start_linear(
         values = data.outputs.standardize(torch.from_numpy(targets)).numpy()
         weight, bias = probe_values(features, values, options.head.probe)
     else:
-        balanced = "balanced" in (options.class_weights, options.sampling)
+        # Weights balance the classes of every column, sampling those of the first one only.
+        balanced = [
+            options.class_weights == "balanced" or (options.sampling == "balanced" and column == 0)
+            for column in range(targets.shape[1])
+        ]
         # A column whose loss has no weight is not learnt here either.
         for column, label_weight in enumerate(options.label_weights):
             targets[:, column] = targets[:, column] if label_weight else UNKNOWN
@@ -122,7 +126,7 @@ def probe_labels(
     outputs: LabelOutputs,
     inverse_strength: float,
     *,
-    balanced: bool,
+    balanced: Sequence[bool],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a logistic regression for each label column.
 
@@ -134,7 +138,7 @@ def probe_labels(
         targets: ``[N, columns]`` int64, `UNKNOWN` where a label does not count.
         outputs: The columns and their classes.
         inverse_strength: scikit-learn's ``C``.
-        balanced: Whether all classes count alike.
+        balanced: Of each column, whether all its classes count alike.
 
     Returns:
         ``[O, D]`` weights and ``[O]`` biases of all columns' classes, side by side.
@@ -149,7 +153,7 @@ def probe_labels(
             probe = LogisticRegression(
                 C=inverse_strength,
                 max_iter=ITERATIONS,
-                class_weight="balanced" if balanced else None,
+                class_weight="balanced" if balanced[column] else None,
             )
             with warnings.catch_warnings():  # training goes on from wherever it has come to
                 warnings.simplefilter("ignore", ConvergenceWarning)

@@ -42,7 +42,7 @@ def mix_batch(
     *,
     alpha: float,
     seed: int,
-    turn: int,
+    turns: Sequence[int],
 ) -> Mixture:
     """Mix the frames of a batch, in place.
 
@@ -53,11 +53,11 @@ def mix_batch(
         train: The clips that partners are drawn from.
         alpha: Parameter of the Beta distribution that shares are drawn from; above 0.
         seed: The run's seed.
-        turn: The epoch, or what else tells repeated draws for a clip apart.
+        turns: Of each clip the epoch, or what else tells repeated draws for it apart.
     """
     partners, shares = [], []
     lengths = (~batch.padding_mask).sum(dim=1).tolist()
-    for row, (clip_id, length) in enumerate(zip(clip_ids, lengths, strict=True)):
+    for row, (clip_id, turn, length) in enumerate(zip(clip_ids, turns, lengths, strict=True)):
         random = np.random.default_rng(stable_seed(seed, "mixup", turn, clip_id))
         partner = train[int(random.integers(len(train)))]
         share = random.beta(alpha, alpha)

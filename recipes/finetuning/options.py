@@ -84,8 +84,8 @@ class FinetuneOptions(CorpusOptions):
         epochs: Passes over the training part.
         batch_seconds: Seconds of audio, padding included, that one optimiser step sees, over all
             processes.
-        passes: Forward passes that a step's clips are dealt out over, to save memory; does not
-            change the result.
+        passes: Forward passes that a step's clips are dealt out over, to save memory; changes
+            nothing but what dropout draws.
         precision: `bf16` computes in half precision where the machine has it.
         resume: Go on with the run in --out.
         allow_speaker_overlap: Accept speakers that stand in more than one part; the results say so.

@@ -104,16 +104,17 @@ def run_once(shared: SharedParts, run: PlannedRun) -> dict[str, Any] | None:
 
     model = make_model(shared, data, run.seed)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    start_log(accelerator, out)
-    state = fit(model, data, options, run.seed, accelerator, out)
-    finish_log(accelerator)
+    state = fit_and_log(model, data, options, run.seed, accelerator, out)
     if state is None:
         return None
     budget = padded_budget(options.batch_seconds, data.frame_rate)
     # Before `refit`: that model learns from the validation part as well.
     data.outputs, calibration = fit_temperatures(model, data, accelerator, budget)
     if options.refit:
-        model = refit(shared, data, run.seed, out, epochs=state.best_epoch + 1)
+        refitted = refit(shared, data, run.seed, out, epochs=state.best_epoch + 1)
+        if refitted is None:
+            return None
+        model = refitted
 
     if accelerator.is_main_process:
         classifier = SpeechClassifier(shared.frozen, model, data.outputs)
@@ -172,9 +173,28 @@ def make_model(shared: SharedParts, data: LabelledFrames, seed: int) -> FrameCla
     return model
 
 
+def fit_and_log(
+    model: FrameClassifier,
+    data: LabelledFrames,
+    options: FinetuneOptions,
+    seed: int,
+    accelerator: Accelerator,
+    out: Path,
+    *,
+    epochs: int | None = None,
+) -> FitState | None:
+    """As `fit`, with a log in the folder; Accelerate keeps hold of nothing afterwards."""
+    start_log(accelerator, out)
+    state = fit(model, data, options, seed, accelerator, out, epochs=epochs)
+    finish_log(accelerator)
+    # It would keep model and optimiser of every fold and seed until the command ends.
+    accelerator.free_memory()
+    return state
+
+
 def refit(
     shared: SharedParts, data: LabelledFrames, seed: int, out: Path, *, epochs: int
-) -> FrameClassifier:
+) -> FrameClassifier | None:
     """Train once more from the start, on the training and validation part together.
 
     Args:
@@ -183,18 +203,19 @@ def refit(
         seed: The run's seed.
         out: The run's folder; this training keeps its checkpoint and its log in ``refit`` there.
         epochs: For how many epochs: as many as the validation part chose.
+
+    Returns:
+        The model; None if ``--max-epochs`` ended it early.
     """
-    accelerator, out = shared.accelerator, out / "refit"
+    out = out / "refit"
     everything = sorted([*data.splits.train, *data.splits.valid])
     data = dataclasses.replace(
         data, splits=dataclasses.replace(data.splits, train=everything, valid=[])
     )
     model = make_model(shared, data, seed)
     out.mkdir(exist_ok=True)
-    start_log(accelerator, out)
-    fit(model, data, shared.options, seed, accelerator, out, epochs=epochs)
-    finish_log(accelerator)
-    return model
+    state = fit_and_log(model, data, shared.options, seed, shared.accelerator, out, epochs=epochs)
+    return None if state is None else model
 
 
 def label_frames(

@@ -52,11 +52,11 @@ def draw_batch_augment(
     feature_size: int,
     options: SpecAugmentOptions,
     seed: int,
-    epoch: int,
+    turns: Sequence[int],
     *,
     period: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw what to hide of each clip of a batch, from (seed, epoch, clip id).
+    """Draw what to hide of each clip of a batch, from (seed, turn, clip id).
 
     Hidden features are to stand at the corpus mean. Hidden time is left to the adapter, as in
     pretraining: a pretrained one knows its mask embedding, and takes frames of zeros for something
@@ -68,7 +68,7 @@ def draw_batch_augment(
         feature_size: Features ``D`` of the adapter's input.
         options: How much to hide.
         seed: The run's seed.
-        epoch: The epoch.
+        turns: Of each clip the epoch, or what else tells repeated draws for it apart.
         period: Features after which bands repeat (see `draw_feature_mask`).
 
     Returns:
@@ -78,8 +78,8 @@ def draw_batch_augment(
     span_mask = torch.zeros(padding_mask.shape, dtype=torch.bool)
     feature_mask = torch.zeros(len(clip_ids), feature_size, dtype=torch.bool)
     lengths = (~padding_mask).sum(dim=1).tolist()
-    for row, (clip_id, length) in enumerate(zip(clip_ids, lengths, strict=True)):
-        clip_seed = stable_seed(seed, "augment", epoch, clip_id)
+    for row, (clip_id, turn, length) in enumerate(zip(clip_ids, turns, lengths, strict=True)):
+        clip_seed = stable_seed(seed, "augment", turn, clip_id)
         span_mask[row, :length], feature_mask[row] = draw_spec_augment(
             length,
             feature_size,

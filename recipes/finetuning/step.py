@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One optimiser step of fine-tuning, the same for any number of processes and forward passes."""
 
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from voxadapt.outputs import ValueOutputs
+from voxadapt.recipes.corpora.batching import share_batch
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.finetuning.epoch_choice import FitState
 from voxadapt.recipes.finetuning.labelled_frames import LabelledFrames
@@ -19,7 +22,7 @@ from voxadapt.recipes.finetuning.mixup import Mixture, mix_batch
 from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.finetuning.spec_augment import draw_batch_augment
 from voxadapt.recipes.running.command_line import UsageError
-from voxadapt.recipes.running.frame_batches import FrameBatch, load_shares
+from voxadapt.recipes.running.frame_batches import FrameBatch, load_shares, share_by_length
 
 
 @dataclass
@@ -59,7 +62,7 @@ def train_step(
         The loss of the batch.
 
     Raises:
-        UsageError: The loss is not finite.
+        UsageError: The loss or its gradient is not finite; the weights are as they were.
     """
     settings = options.optimizer
     for group in optimizer.param_groups:
@@ -74,16 +77,29 @@ def train_step(
         loss = backward_values(wrapped, passes, rows, data, options, accelerator, dropout_seed)
     else:
         loss = backward_labels(wrapped, passes, rows, data, options, accelerator)
-    if not np.isfinite(loss):
-        ids = [data.clips[row].id for row in rows]
-        raise UsageError(
-            f"the loss is not finite at step {state.step} (epoch {state.epoch + 1}), on clips "
-            f"{ids[:8]}{' and more' if len(ids) > 8 else ''}. Check these clips, or lower "
-            "--optimizer.learning_rate"
-        )
-    accelerator.clip_grad_norm_(wrapped.parameters(), settings.clip_norm)
+    check_finite("loss", loss, rows, data, state)
+    norm = accelerator.clip_grad_norm_(wrapped.parameters(), settings.clip_norm)
+    check_finite("gradient", float(norm), rows, data, state)
     optimizer.step()
     return loss
+
+
+def check_finite(
+    what: str, value: float, rows: list[int], data: LabelledFrames, state: FitState
+) -> None:
+    """Stop a run whose loss or gradient is not finite, before it touches the weights.
+
+    Raises:
+        UsageError: Naming the step and its clips.
+    """
+    if np.isfinite(value):
+        return
+    ids = [data.clips[row].id for row in rows]
+    raise UsageError(
+        f"the {what} is not finite at step {state.step} (epoch {state.epoch + 1}), on clips "
+        f"{ids[:8]}{' and more' if len(ids) > 8 else ''}. Check these clips, or lower "
+        "--optimizer.learning_rate"
+    )
 
 
 def draw_passes(
@@ -104,11 +120,11 @@ def draw_passes(
         passes=options.passes,
         device=accelerator.device,
     )
-    # Under balanced sampling a clip comes several times in an epoch; each step draws anew for it.
-    turn = state.epoch if options.sampling == "natural" else state.step
+    turns = iter(draw_turns(rows, data, options, state, accelerator))
     passes = []
     for part in parts:
         clip_ids = [data.clips[index].id for index in part.indices]
+        part_turns = list(islice(turns, len(clip_ids)))
         mixture = None
         if options.mixup > 0:
             mixture = mix_batch(
@@ -118,7 +134,7 @@ def draw_passes(
                 data.splits.train,
                 alpha=options.mixup,
                 seed=seed,
-                turn=turn,
+                turns=part_turns,
             )
         masks = draw_batch_augment(
             clip_ids,
@@ -126,11 +142,37 @@ def draw_passes(
             feature_size,
             options.spec_augment,
             seed,
-            turn,
+            part_turns,
             period=data.feature_period,
         )
         passes.append(Pass(part, masks, mixture))
     return passes
+
+
+def draw_turns(
+    rows: list[int],
+    data: LabelledFrames,
+    options: FinetuneOptions,
+    state: FitState,
+    accelerator: Accelerator,
+) -> list[int]:
+    """What tells the draws for each clip of this process's share apart from its other draws.
+
+    That is the epoch; where balanced sampling has a clip several times in one epoch, and in one
+    step, it is the step and the number of the copy.
+    """
+    rank, world = accelerator.process_index, accelerator.num_processes
+    share, _ = share_by_length(data.store, rows, rank, world)
+    if options.sampling == "natural":
+        return [state.epoch] * len(share)
+    # Counted over the whole batch, so that the number of processes changes no draw.
+    by_length, _ = share_by_length(data.store, rows, 0, 1)
+    before: Counter[int] = Counter()
+    turns = []
+    for row in by_length:
+        turns.append(stable_seed(state.step, before[row]))
+        before[row] += 1
+    return share_batch(turns, rank, world)[0]
 
 
 def backward_labels(

@@ -215,9 +215,13 @@ def test_a_run_stopped_in_its_refit_ends_bit_for_bit_the_same(
     with monkeypatch.context() as patched:
         patched.setattr(fit_classifier, "save_checkpoint", save_and_stop)
         assert run_cli("finetune", *options, "--out=parts").code == 130
+    ran = run_cli("finetune", *options, "--out=parts", "--resume", "--max-epochs=2")
+    assert ran.code == 0, ran.err
+    assert not Path("parts/model").exists()  # the refit is not done
+    assert not Path("parts/metrics.json").exists()
     ran = run_cli("finetune", *options, "--out=parts", "--resume")
     assert ran.code == 0, ran.err
-    assert "going on from epoch 1" in ran.err
+    assert "going on from epoch 2" in ran.err
     assert outcome("parts") == outcome("whole")
 
 

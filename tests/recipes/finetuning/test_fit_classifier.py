@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a classifier is trained, epoch by epoch."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from voxadapt.recipes.finetuning.fit_classifier import fit, plan_epoch, validate
 from voxadapt.recipes.finetuning.labelled_frames import LabelledFrames
 from voxadapt.recipes.finetuning.linear_start import start_linear
 from voxadapt.recipes.finetuning.options import FinetuneOptimizerOptions, HeadOptions
+from voxadapt.recipes.finetuning.run_once import fit_and_log
 from voxadapt.recipes.running.checkpoints import load_checkpoint
+from voxadapt.recipes.running.command_line import UsageError
 
 Make = Callable[..., Any]
 
@@ -178,3 +182,61 @@ def test_a_standardizer_goes_through_a_resume_and_ends_in_the_linear_layer(
     assert fit(resumed, data, make_options(resume=True), 0, accelerator, tmp_path / "parts")
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name])
+
+
+def test_weights_that_are_not_finite_are_neither_chosen_nor_saved(
+    data: LabelledFrames,
+    make_model: Make,
+    make_options: Make,
+    accelerator: Accelerator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    take = fit_classifier.train_step
+    model = make_model()
+
+    def step_then_spoil(*arguments: Any) -> float:
+        loss = take(*arguments)
+        if arguments[6].step == 3:  # the last step of the second epoch
+            model.linear.bias.data[0] = float("nan")
+        return loss
+
+    monkeypatch.setattr(fit_classifier, "train_step", step_then_spoil)
+    with pytest.raises(UsageError, match=r"in epoch 2, linear.bias is not finite any more") as told:
+        fit(model, data, make_options(), 0, accelerator, tmp_path)
+    assert "of epoch 1, is good" in str(told.value)
+    saved = load_checkpoint(tmp_path)
+    assert saved is not None
+    assert saved["state"]["epoch"] == 1
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in saved["model"].values())
+
+
+def test_a_full_disk_under_the_log_is_a_message(
+    data: LabelledFrames,
+    make_model: Make,
+    make_options: Make,
+    accelerator: Accelerator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_arguments: Any, **_named: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(accelerator, "log", refuse)
+    with pytest.raises(UsageError, match="No space left on device"):
+        fit(make_model(), data, make_options(), 0, accelerator, tmp_path)
+
+
+def test_nothing_of_a_run_is_kept_in_memory_after_it(
+    data: LabelledFrames,
+    make_model: Make,
+    make_options: Make,
+    accelerator: Accelerator,
+    tmp_path: Path,
+) -> None:
+    model = make_model()
+    held = weakref.ref(model)
+    assert fit_and_log(model, data, make_options(epochs=1), 0, accelerator, tmp_path) is not None
+    del model
+    gc.collect()
+    assert held() is None

@@ -115,7 +115,7 @@ def test_a_probe_that_has_not_converged_is_a_start_all_the_same(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         weight, _ = probe_labels(
-            features, classes, LabelOutputs({"label": ["a", "b"]}), 1e6, balanced=False
+            features, classes, LabelOutputs({"label": ["a", "b"]}), 1e6, balanced=[False]
         )
     assert weight.any()
 
@@ -151,7 +151,7 @@ def test_columns_are_probed_one_by_one_and_unknown_labels_left_out(features: np.
     speakers = np.where(features[:, 2] > 0, 1, 0)
     speakers[::4] = UNKNOWN
     targets = np.stack([emotions, speakers], axis=1)
-    weight, bias = probe_labels(features, targets, TWO_COLUMNS, 1.0, balanced=False)
+    weight, bias = probe_labels(features, targets, TWO_COLUMNS, 1.0, balanced=[False, False])
     assert (weight.shape, bias.shape) == ((5, 4), (5,))
 
     one = LogisticRegression(C=1.0, max_iter=500).fit(features, emotions)
@@ -166,7 +166,7 @@ def test_columns_are_probed_one_by_one_and_unknown_labels_left_out(features: np.
 
 def test_classes_that_the_sample_lacks_start_behind_the_others(features: np.ndarray) -> None:
     targets = np.stack([np.where(features[:, 0] > 0, 2, 0), np.zeros(40)], axis=1).astype(int)
-    weight, bias = probe_labels(features, targets, TWO_COLUMNS, 1.0, balanced=False)
+    weight, bias = probe_labels(features, targets, TWO_COLUMNS, 1.0, balanced=[False, False])
     assert not weight[1].any()
     assert bias[1] == min(bias[0], bias[2])
     assert not weight[3:].any()  # one class only, so there is nothing to tell apart
@@ -190,7 +190,7 @@ def test_a_balanced_probe_counts_rare_classes_as_much(features: np.ndarray) -> N
     outputs = LabelOutputs({"label": ["rare", "common"]})
     rare = {
         balanced: np.diff(
-            probe_labels(features, classes[:, None], outputs, 0.01, balanced=balanced)[1]
+            probe_labels(features, classes[:, None], outputs, 0.01, balanced=[balanced])[1]
         ).item()
         for balanced in (True, False)
     }
@@ -216,9 +216,23 @@ def test_a_lower_inverse_strength_holds_weights_closer_to_zero(features: np.ndar
     outputs = LabelOutputs({"label": ["a", "b"]})
     values = features[:, :1] @ np.ones((1, 2))
     for probe in (
-        lambda c: probe_labels(features, classes, outputs, c, balanced=False)[0],
+        lambda c: probe_labels(features, classes, outputs, c, balanced=[False])[0],
         lambda c: probe_values(features, values, c)[0],
     ):
         sizes = [np.abs(probe(strength)).sum() for strength in (0.001, 0.1, 10.0)]
         assert sizes == sorted(sizes)
         assert sizes[0] < 0.5 * sizes[2]
+
+
+@pytest.mark.parametrize("option", ["class_weights", "sampling"])
+def test_balanced_sampling_balances_the_first_column_only(
+    make_data: Make, make_model: Make, make_options: Make, option: str
+) -> None:
+    outputs = LabelOutputs({"one": ["common", "rare"], "other": ["common", "rare"]})
+    rare = np.array([0, 0, 0, 0, 1, 0, 1, 0])
+    data = make_data(outputs, np.stack([rare, rare], axis=1))
+    model = make_model(outputs=4)
+    start_linear(model, data, make_options(label="one,other", **{option: "balanced"}), 0)
+    leads = model.linear.bias[[0, 2]] - model.linear.bias[[1, 3]]
+    assert abs(leads[0]) < 0.5
+    assert (abs(leads[1]) < 0.5) == (option == "class_weights")

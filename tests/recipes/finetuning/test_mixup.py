@@ -17,7 +17,8 @@ CPU = torch.device("cpu")
 
 def mix(store: Any, indices: list[int], **changes: Any) -> tuple[FrameBatch, Mixture]:
     batch = load_batch(store, indices, device=CPU)
-    options: dict[str, Any] = {"alpha": 0.4, "seed": 0, "turn": 0, **changes}
+    options: dict[str, Any] = {"alpha": 0.4, "seed": 0, **changes}
+    options["turns"] = [options.pop("turn", 0)] * len(indices)
     ids = [f"clip-{index}" for index in indices]
     return batch, mix_batch(batch, store, ids, [0, 1, 2, 3, 4], **options)
 
@@ -73,7 +74,7 @@ def test_the_draw_is_anew_each_turn_and_from_the_training_part_only(store: Any) 
         partner
         for turn in range(30)
         for partner in mix_batch(
-            batch, store, ["a", "b"], [2, 4], alpha=1.0, seed=0, turn=turn
+            batch, store, ["a", "b"], [2, 4], alpha=1.0, seed=0, turns=[turn, turn]
         ).partners
     }
     assert partners == {2, 4}

@@ -72,7 +72,9 @@ def test_what_a_batch_hides_depends_on_seed_epoch_and_clip_and_not_on_the_batch(
     def draw(ids: str, seed: int = 0, epoch: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         sizes = torch.tensor([lengths[clip_id] for clip_id in ids])
         padding_mask = torch.arange(int(sizes.max())) >= sizes[:, None]
-        spans, features = draw_batch_augment(list(ids), padding_mask, 12, options, seed, epoch)
+        spans, features = draw_batch_augment(
+            list(ids), padding_mask, 12, options, seed, [epoch] * len(ids)
+        )
         assert spans.shape == padding_mask.shape
         assert features.shape == (len(ids), 12)
         assert not (spans & padding_mask).any()
@@ -90,9 +92,17 @@ def test_what_a_batch_hides_depends_on_seed_epoch_and_clip_and_not_on_the_batch(
     assert not torch.equal(draw("abcd", seed=1)[0], spans)
 
 
+def test_each_clip_of_a_batch_has_a_turn_of_its_own() -> None:
+    options = SpecAugmentOptions(time_share=0.5)
+    padding_mask = torch.zeros(3, 40, dtype=torch.bool)
+    spans, _ = draw_batch_augment(["a"] * 3, padding_mask, 12, options, 0, [0, 1, 0])
+    assert torch.equal(spans[0], spans[2])
+    assert not torch.equal(spans[0], spans[1])
+
+
 def test_bands_of_a_batch_repeat_with_the_period() -> None:
     options = SpecAugmentOptions(time_masks=0, feature_masks=1, feature_share=0.5)
     padding_mask = torch.zeros(4, 5, dtype=torch.bool)
-    _, features = draw_batch_augment(list("abcd"), padding_mask, 12, options, 0, 0, period=6)
+    _, features = draw_batch_augment(list("abcd"), padding_mask, 12, options, 0, [0] * 4, period=6)
     assert torch.equal(features[:, :6], features[:, 6:])
     assert features.any()

@@ -3,6 +3,7 @@
 
 import copy
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from voxadapt.recipes.finetuning.epoch_choice import FitState
 from voxadapt.recipes.finetuning.labelled_frames import LabelledFrames
 from voxadapt.recipes.finetuning.loss import concordance
 from voxadapt.recipes.finetuning.options import FinetuneOptimizerOptions, SpecAugmentOptions
+from voxadapt.recipes.finetuning.step import draw_passes
 from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.running.frame_batches import load_batch, load_shares
 
@@ -64,6 +66,57 @@ def test_passes_do_not_change_a_step(
     for one, other in zip(*(model.parameters() for model in models), strict=True):
         if one.grad is not None:
             torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights(
+    data: LabelledFrames, make_model: Make, make_options: Make, take_step: Make
+) -> None:
+    model = make_model()
+    before = copy.deepcopy(model.state_dict())
+    model.linear.weight.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(UsageError, match=r"the gradient is not finite at step 0 .*clip-0") as told:
+        take_step(model, data, make_options())
+    assert "--optimizer.learning_rate" in str(told.value)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_copies_of_a_clip_in_one_step_have_draws_of_their_own(
+    data: LabelledFrames, make_options: Make, world: int
+) -> None:
+    """With mixup, so that what is hidden and what is mixed in both differ; whatever the world."""
+    rows = [3, 1, 3, 0, 3, 3, 1]
+    options = make_options(
+        sampling="balanced",
+        mixup=1.0,
+        passes=2,
+        spec_augment=SpecAugmentOptions(time_share=0.9, feature_masks=0),
+    )
+
+    def draw(step: int, rank: int, world: int) -> list[tuple[int, Any, Any]]:
+        one: Any = SimpleNamespace(
+            process_index=rank, num_processes=world, device=torch.device("cpu")
+        )
+        passes = draw_passes(rows, data, options, 0, FitState(step=step), one, 6)
+        found = []
+        for part in passes:
+            assert part.mixture is not None
+            for row, index in enumerate(part.batch.indices):
+                length = int(data.store.lengths[index])
+                hidden = tuple(part.masks[0][row, :length].tolist())
+                share = float(part.mixture.shares[row])
+                found.append((index, hidden, (part.mixture.partners[row], share)))
+        return found
+
+    drawn = [entry for rank in range(world) for entry in draw(0, rank, world)]
+    assert sorted(drawn) == sorted(draw(0, 0, 1))
+    assert sorted(index for index, _, _ in drawn) == sorted(rows)
+    copies = [entry for entry in drawn if entry[0] == 3]
+    assert len({hidden for _, hidden, _ in copies}) > 1
+    assert len({mixed for _, _, mixed in copies}) == 4
+    later = [mixed for index, _, mixed in draw(1, 0, 1) if index == 3]
+    assert not set(later) & {mixed for _, _, mixed in copies}
 
 
 def test_gradients_are_clipped(
@@ -209,7 +262,7 @@ def test_mixed_frames_and_labels_go_into_the_step(
     for index in data.splits.train:
         batch = load_batch(data.store, [index], device=torch.device("cpu"))
         ids, train = [data.clips[index].id], data.splits.train
-        mixture = mix(batch, data.store, ids, train, alpha=0.4, seed=0, turn=0)
+        mixture = mix(batch, data.store, ids, train, alpha=0.4, seed=0, turns=[0])
         logits = make_model().eval()(batch.frames, batch.padding_mask)
         own, other = (
             torch.nn.functional.cross_entropy(
@@ -220,11 +273,10 @@ def test_mixed_frames_and_labels_go_into_the_step(
         share = float(mixture.shares[0])
         expected.append(float((share * own + (1 - share) * other).detach()))
     assert losses[0] == pytest.approx(np.mean(expected), rel=1e-4)
-    assert {named["turn"] for named, _ in drawn} == {0}
+    assert {turn for named, _ in drawn for turn in named["turns"]} == {0}
     state = FitState(epoch=2, step=9)
     take_step(make_model(), data, make_options(mixup=0.4), state=state)
-    take_step(make_model(), data, make_options(mixup=0.4, sampling="balanced"), state=state)
-    assert [named["turn"] for named, _ in drawn[-2:]] == [2, 9]
+    assert set(drawn[-1][0]["turns"]) == {2}
 
 
 def test_a_clip_that_comes_twice_counts_twice(
