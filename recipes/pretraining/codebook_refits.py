@@ -100,7 +100,9 @@ def sample_frames(run: PretrainingRun) -> Tensor:
             frames = adapter.standardize(loaded.frames, loaded.padding_mask)
         else:
             frames = clusterable(adapter(loaded.frames, loaded.padding_mask))
-        parts.append(frames[~loaded.padding_mask].cpu())
+        # A clip that could not be read stands there as a frame of zeros, with no weight.
+        heard = ~loaded.padding_mask & (loaded.clip_weights > 0).unsqueeze(1)
+        parts.append(frames[heard].cpu())
         if not bool(torch.isfinite(parts[-1]).all()):
             raise NotFiniteError(
                 f"a frame that the codebook is to be fitted to is not finite at step "

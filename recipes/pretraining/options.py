@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options of ``pretrain_adapter``."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Literal
 
@@ -28,13 +29,13 @@ class AdapterSize:
         position_groups: Groups of that convolution.
     """
 
-    width: int = 192
-    layers: int = 3
-    heads: int = 4
-    feedforward: int = 768
-    dropout: float = 0.1
-    position_kernel: int = 15
-    position_groups: int = 16
+    width: int = WAPTransformerConfig.width
+    layers: int = WAPTransformerConfig.layers
+    heads: int = WAPTransformerConfig.heads
+    feedforward: int = WAPTransformerConfig.feedforward
+    dropout: float = WAPTransformerConfig.dropout
+    position_kernel: int = WAPTransformerConfig.position_kernel
+    position_groups: int = WAPTransformerConfig.position_groups
 
     def __post_init__(self) -> None:
         WAPTransformerConfig(**asdict(self))  # has the checks
@@ -138,7 +139,7 @@ class PretrainOptions(CorpusOptions):
         epochs: Passes over the corpus.
         batch_seconds: Seconds of audio that one optimiser step sees, over all processes.
         passes: Forward passes that a step's clips are dealt out over, alike lengths together; saves
-            padding and memory and does not change the result.
+            padding and memory, and changes nothing but what dropout draws.
         precision: `bf16` computes backbone and adapter in half precision where the machine has it.
         resume: Go on with the run in --out from its last checkpoint.
         export: Which branch becomes the adapter, the averaged `teacher` or the `student`.
@@ -178,6 +179,7 @@ class PretrainOptions(CorpusOptions):
             require(getattr(self, name) >= 1, flag, getattr(self, name), "at least 1")
         require(self.log_steps <= 100, "--log-steps", self.log_steps, "at most 100")
         require(self.batch_seconds > 0, "--batch-seconds", self.batch_seconds, "above 0")
+        self._check_reachable()
         none = asdict(WaveformAugmentation())
         for name, value in asdict(self.augment).items():
             if value != none[name] and self.features != ONLINE:
@@ -185,4 +187,20 @@ class PretrainOptions(CorpusOptions):
                     f"--augment.{name}: found {value}, but frames come from the cache in "
                     f"{self.features}, where they were computed once from the audio as it is. Add "
                     f"--features online to compute them at every step, or leave {name} out"
+                )
+
+    def _check_reachable(self) -> None:
+        """Refuse a threshold that no run can be above."""
+        objectives, limit = self.objectives, self.collapse.perplexity
+        distilled = objectives.frame_distillation or objectives.utterance_distillation
+        sizes = {
+            "prototypes": objectives.prototypes if distilled else math.inf,
+            "attributes": objectives.attributes if objectives.local_attributes else math.inf,
+        }
+        for name, size in sizes.items():
+            if size <= limit:
+                raise ValueError(
+                    f"--objectives.{name}: found {size}, but --collapse.perplexity {limit:g} stops "
+                    f"every run in which no more than {limit:g} of them are in use; give more, or "
+                    "a lower --collapse.perplexity"
                 )

@@ -118,8 +118,8 @@ class PretrainingRun:
         if state.get("corpus") != self.corpus_fingerprint:
             raise UsageError(
                 f"{self.out}: --resume found a run on other clips, clips of other lengths or "
-                "another backbone: the data or the model has changed since. Put it back as it was, "
-                "or give another --out"
+                "corpora, or another backbone: the data or the model has changed since. Put it "
+                "back as it was, or give another --out"
             )
         self.pretrainer.load_state_dict(state["pretrainer"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -129,11 +129,13 @@ class PretrainingRun:
 
     @cached_property
     def corpus_fingerprint(self) -> str:
-        """A hash of the clips' ids, their lengths, and the backbone that made their frames."""
+        """A hash of the clips' ids, lengths and corpora, and of what made their frames."""
         found = hashlib.sha256(self.backbone.fingerprint().encode())
         for clip in self.corpus.clips:
             found.update(f"\n{clip.id}".encode())
         found.update(np.asarray(self.corpus.store.lengths, dtype="<i8").tobytes())
+        if self.scales is not None:
+            found.update(self.scales.corpus_of_clip.numpy().astype("<i8").tobytes())
         return found.hexdigest()
 
     def name_clips(self, indices: Sequence[int]) -> str:

@@ -31,6 +31,9 @@ from voxadapt.recipes.running.process_group import log_values
 # the teacher is still the random start.
 COLLAPSE_AFTER = 0.02
 COLLAPSE_AFTER_STEPS = 100
+# Two seconds: with fewer frames, as the last batch of an epoch can have, their number alone can
+# keep every sign low.
+FRAMES_TO_JUDGE = 100
 
 
 def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
@@ -112,7 +115,8 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
         }
         progress.log.append({"step": float(progress.step), **entry})
         log_values(accelerator, entry, step=progress.step)
-        if share > COLLAPSE_AFTER or progress.step >= COLLAPSE_AFTER_STEPS:
+        begun = share > COLLAPSE_AFTER or progress.step >= COLLAPSE_AFTER_STEPS
+        if begun and counts["real"] >= FRAMES_TO_JUDGE:
             try:
                 check_collapse(entry, options.collapse)
             except CollapseError as error:

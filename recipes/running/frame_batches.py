@@ -30,7 +30,8 @@ class FrameBatch:
         indices: The clips, as the feature store numbers them.
         frames: ``[B, T, D]`` float32.
         padding_mask: ``[B, T]`` bool, True = padding.
-        clip_weights: ``[B]`` float32, 0 for a clip that only fills a process's empty share.
+        clip_weights: ``[B]`` float32, 0 for a clip that only fills a process's empty share, and for
+            one that was to be encoded here and could not be read.
         student_frames: ``[B, T, D]`` float32, frames of the student's audio; None where it is the
             same audio.
     """

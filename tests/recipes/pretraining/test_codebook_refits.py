@@ -171,3 +171,23 @@ def test_frames_that_are_not_finite_stop_the_fit_and_name_the_clip(make_run: Mak
     with pytest.raises(NotFiniteError, match=r"at step 0, in clips \['clip-3'\], whose own frames"):
         refit_codebook(run, 0.0)
     assert run.progress.fits == 0
+
+
+def test_clips_that_cannot_be_read_are_not_clustered(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run([9, 4, 6])
+    load = codebook_refits.load_batch
+
+    def lose_the_second(store: object, rows: list[int], **named: object) -> object:
+        batch = load(store, rows, **named)  # type: ignore[arg-type]
+        for place, row in enumerate(rows):
+            if row == 1:  # as `EncodedClips` has it: one frame of zeros that counts for nothing
+                batch.frames[place] = 0.0
+                batch.padding_mask[place, 1:] = True
+                batch.clip_weights[place] = 0.0
+        return batch
+
+    monkeypatch.setattr(codebook_refits, "load_batch", lose_the_second)
+    for fits in (0, 1):
+        assert len(sample_of(run, fits=fits)) == 9 + 6

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from voxadapt.recipes.pretraining.codebook_refits import refit_codebook
+from voxadapt.recipes.pretraining.corpus_scales import CorpusScales
 from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun, Progress
 from voxadapt.recipes.pretraining.step import train_step
 from voxadapt.recipes.running.checkpoints import load_checkpoint
@@ -97,6 +98,19 @@ def test_a_run_is_not_resumed_on_other_frames(
         monkeypatch.setattr(other.backbone, "fingerprint", lambda: "e" * 64)
     with pytest.raises(UsageError, match="--resume found a run on other clips"):
         other.restore()
+
+
+def test_a_run_is_not_resumed_on_other_corpora(make_run: Make) -> None:
+    def run_of(*corpora: int) -> PretrainingRun:
+        run, ones = make_run([14, 9, 11]), torch.ones(2, 6)
+        run.scales = CorpusScales(torch.tensor(corpora), ones, ones, ones[0], ones[0])
+        return run
+
+    run_of(0, 1, 1).save()
+    assert run_of(0, 1, 1).restore()
+    for other in (run_of(0, 0, 1), make_run([14, 9, 11])):
+        with pytest.raises(UsageError, match="clips of other lengths or corpora"):
+            other.restore()
 
 
 @pytest.mark.parametrize("name", ["student.adapter.norm.weight", "teacher_codebook.centroids"])

@@ -340,6 +340,23 @@ def test_only_every_so_many_steps_are_logged(make_run: Make) -> None:
     assert [entry["step"] for entry in run.progress.log] == [0, 3]
 
 
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judge the toy batches, which have some dozen frames."""
+    monkeypatch.setattr(pretraining_step, "FRAMES_TO_JUDGE", 10)
+
+
+def test_too_few_frames_are_not_judged(make_run: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(**{"collapse.effective_rank": 100.0})
+    monkeypatch.setattr(pretraining_step, "FRAMES_TO_JUDGE", 48)
+    train_step(run, CLIPS, 0.5)  # 47 frames
+    assert "student_effective_rank" in run.progress.log[-1]
+    monkeypatch.setattr(pretraining_step, "FRAMES_TO_JUDGE", 47)
+    with pytest.raises(CollapseError):
+        train_step(run, CLIPS, 0.5)
+
+
+@pytest.mark.usefixtures("judged")
 def test_collapse_is_looked_for_once_the_run_is_under_way(make_run: Make) -> None:
     run = make_run(**{"collapse.effective_rank": 100.0})
     train_step(run, CLIPS, 0.0)
@@ -347,6 +364,7 @@ def test_collapse_is_looked_for_once_the_run_is_under_way(make_run: Make) -> Non
         train_step(run, CLIPS, 0.5)
 
 
+@pytest.mark.usefixtures("judged")
 def test_collapse_of_a_long_run_is_looked_for_after_a_hundred_steps(make_run: Make) -> None:
     """2 % of a long run are many thousand steps, all of which would be lost."""
     run = make_run(**{"collapse.effective_rank": 100.0})
