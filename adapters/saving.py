@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from voxadapt.written_aside import remove_leftovers, write_aside
-
 from .digests import CONFIG, DIGESTS, config_digest, digest, find_change
+from .written_aside import remove_leftovers, write_aside
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

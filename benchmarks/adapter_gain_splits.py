@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from adapter_gain_cells import FOLDS, Protocol
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.corpora.split_checks import shared_speakers
 from voxadapt.recipes.corpora.splits import make_splits
-from voxadapt.written_aside import write_aside
 
 Parts = dict[str, list[int]]
 COLUMNS = ("id", "path", "start", "end", "label", "speaker", "split")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.recipes.checking.fix import check_fix_target, reasons_file, write_fixed
 from voxadapt.recipes.checking.page import check_page
 from voxadapt.recipes.checking.table import check_record, check_table, count_severities
@@ -22,7 +23,6 @@ from voxadapt.recipes.corpora.manifest_paths import printable
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.options import require
 from voxadapt.recipes.running.run_folder import write_json
-from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 

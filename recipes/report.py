@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.recipes.reporting.calibration import calibration_section
 from voxadapt.recipes.reporting.clip_inspection import INSPECTION_FILE
 from voxadapt.recipes.reporting.clips import clips_section
@@ -34,7 +35,6 @@ from voxadapt.recipes.reporting.sections import (
 )
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.options import require
-from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from typing import Any
 from accelerate import Accelerator
 from tqdm import tqdm
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.backbones import Backbone
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_cache import open_folder
@@ -36,7 +37,6 @@ from voxadapt.recipes.sweeping.pool import LOG_FOLDER, run_cells
 from voxadapt.recipes.sweeping.report import build_sweep_report
 from voxadapt.recipes.sweeping.table import as_csv, as_json, as_text, read_cell
 from voxadapt.recipes.sweeping.worker import drop_models
-from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 

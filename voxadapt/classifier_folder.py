@@ -17,6 +17,7 @@ from .adapters.saving import (
     update_extras,
 )
 from .adapters.uploading import UploadError
+from .adapters.written_aside import write_aside
 from .backbone_bundle import BUNDLE, bundle_backbone, bundle_of, load_saved_backbone
 from .backbones import (
     SAMPLE_RATE,
@@ -32,7 +33,6 @@ from .classifier_names import ARCHITECTURE, MODEL_TYPE
 from .frame_classifier import build_frame_classifier
 from .model_card import CARD_FILE, PLACE, classifier_card
 from .outputs import outputs_from_config
-from .written_aside import write_aside
 
 if TYPE_CHECKING:
     from .classifier import SpeechClassifier

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.recipes.corpora.checked_rows import CheckedManifest
 from voxadapt.recipes.corpora.corpus_check import CorpusCheck
 from voxadapt.recipes.corpora.csv_text import csv_text
 from voxadapt.recipes.corpora.manifest import is_container
 from voxadapt.recipes.corpora.manifest_paths import printable
 from voxadapt.recipes.running.command_line import UsageError
-from voxadapt.written_aside import write_aside
 
 _REASON_COLUMNS = ("line", "id", "path", "severity", "kind", "found", "advice")
 

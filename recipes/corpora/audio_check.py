@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.backbones.audio import AudioError, read_audio
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.clip_keys import map_in_threads
 from voxadapt.recipes.corpora.feature_cache import BadClip
-from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from voxadapt.adapters.written_aside import UNFINISHED
 from voxadapt.recipes.corpora.demo_voices import EMOTIONS, SPEAKERS, draw_samples
 from voxadapt.recipes.corpora.errors import DataError, some_of
 from voxadapt.recipes.corpora.speech_synthesis import SAMPLE_RATE, FloatArray
-from voxadapt.written_aside import UNFINISHED
 
 VERSION = 1
 """Raised with every change that alters a sample, so that corpora of older code are made anew."""

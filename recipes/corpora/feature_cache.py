@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.backbones.audio import AudioError, read_audio
 from voxadapt.backbones.base import Backbone
 from voxadapt.recipes.corpora.clip import Clip
@@ -18,7 +19,6 @@ from voxadapt.recipes.corpora.clip_keys import Gather, clip_keys, clip_seconds, 
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.feature_extraction import KeyedClip, extract_shards, plan_shards
 from voxadapt.recipes.corpora.feature_shards import SPEC_FILE, FeatureStore, Place, read_places
-from voxadapt.written_aside import write_aside
 
 __all__ = ["BadClip", "FeatureStore", "bad_audio_error", "extract_features", "features_folder_of"]
 

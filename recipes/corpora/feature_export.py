@@ -20,11 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.clip_keys import clip_seconds
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.feature_shards import FeatureStore, write_array
-from voxadapt.written_aside import write_aside
 
 WHOLE = "all"
 """Name of the part where no clip belongs to one."""

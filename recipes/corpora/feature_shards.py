@@ -11,8 +11,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.recipes.corpora.errors import DataError
-from voxadapt.written_aside import write_aside
 
 SPEC_FILE = "spec.json"
 

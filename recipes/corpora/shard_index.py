@@ -10,10 +10,10 @@ import time
 from hashlib import blake2b
 from pathlib import Path
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.shard_samples import ShardSample, read_samples
 from voxadapt.recipes.corpora.tar_member import TarMember
-from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 

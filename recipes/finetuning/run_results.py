@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.recipes.finetuning.labelled_frames import LabelledFrames
 from voxadapt.recipes.finetuning.run_plan import PlannedRun
 from voxadapt.recipes.scoring.metrics import SCORES
 from voxadapt.recipes.scoring.run_reading import read_lines
 from voxadapt.recipes.scoring.target_scores import score_names
-from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 

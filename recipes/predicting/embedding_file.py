@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.prediction import Prediction
 from voxadapt.recipes.corpora.manifest_paths import printable
-from voxadapt.written_aside import write_aside
 
 EMBEDDING_ENDINGS = (".npy", ".npz")
 

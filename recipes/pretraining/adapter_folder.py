@@ -6,12 +6,12 @@ from pathlib import Path
 
 from voxadapt.adapters import WAPTransformer
 from voxadapt.adapters.saving import add_file
+from voxadapt.adapters.written_aside import write_folder_aside
 from voxadapt.model_card import front_matter, hub_id
 from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.pretraining.state import PretrainingRun
 from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.running.prepare import hours
-from voxadapt.written_aside import write_folder_aside
 
 
 def save_adapter(run: PretrainingRun) -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.recipes.pretraining.curves import (
     Entry,
     codebook_fits,
@@ -29,7 +30,6 @@ from voxadapt.recipes.reporting.tables import settings_list
 from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.running.prepare import frequency_bands, hours
 from voxadapt.recipes.running.run_folder import flatten, versions, write_json
-from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from voxadapt.adapters import BottleneckAdapter, WAPTransformer
 from voxadapt.adapters.saving import CONFIG_FILE, AdapterFolderError, add_file
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.card_results import results_of, results_section
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.classifier_folder import save_for_upload, without_folders
 from voxadapt.model_card import CARD_FILE, PLACE, front_matter, hub_id
 from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.scoring.run_reading import read_metrics
-from voxadapt.written_aside import write_aside
 
 _ADAPTERS = {kind.__name__: kind for kind in (WAPTransformer, BottleneckAdapter)}
 _CODEBOOK = "codebook.safetensors"

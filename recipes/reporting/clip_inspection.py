@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.backbones import AudioError
 from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.recipes.corpora.batching import plan_batches
@@ -25,7 +26,6 @@ from voxadapt.recipes.reporting.clip_pictures import encode_wav, read_beginning
 from voxadapt.recipes.reporting.embedding_map import SEEDS, place_in_plane
 from voxadapt.recipes.running.frame_batches import load_batch
 from voxadapt.recipes.running.run_folder import write_json
-from voxadapt.written_aside import write_aside
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.recipes.running.command_line import UsageError
-from voxadapt.written_aside import write_aside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

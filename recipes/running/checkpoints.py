@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.recipes.running.command_line import UsageError
-from voxadapt.written_aside import write_aside
 
 CHECKPOINT_FILE = "checkpoint.pt"
 

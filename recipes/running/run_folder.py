@@ -9,9 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from voxadapt.adapters.written_aside import UNFINISHED, remove_leftovers, write_aside
 from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.running.options import ONLINE
-from voxadapt.written_aside import UNFINISHED, remove_leftovers, write_aside
 
 Options = TypeVar("Options")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.recipes.reporting.picture import new_figure, save_figure
 from voxadapt.recipes.scoring.compare_output import markdown_table
-from voxadapt.written_aside import write_aside
 
 _COLUMNS = ("train", "test", "n", "ua", "ua_std", "ua_low", "ua_high", "wa", "macro_f1")
 

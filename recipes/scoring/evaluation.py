@@ -12,13 +12,13 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.outputs import Outputs, as_outputs
 from voxadapt.recipes.corpora.batching import plan_batches, share_batch
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_cache import FeatureStore
 from voxadapt.recipes.running.frame_batches import load_batch
 from voxadapt.recipes.scoring.target_scores import prediction_record
-from voxadapt.written_aside import write_aside
 
 
 def softmax(logits: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from voxadapt.adapters.written_aside import write_aside
 from voxadapt.outputs import Outputs, ValueOutputs
 from voxadapt.recipes.corpora.errors import some_of
 from voxadapt.recipes.reporting.picture import save_figure
@@ -19,7 +20,6 @@ from voxadapt.timeline_files import (
     write_segments,
     write_windows,
 )
-from voxadapt.written_aside import write_aside
 
 Kind = Literal["windows", "segments", "json", "audacity", "png", "svg"]
 ENDINGS: dict[Kind, str] = {

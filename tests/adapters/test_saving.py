@@ -18,7 +18,7 @@ from voxadapt.adapters.saving import (
     save_folder,
     update_extras,
 )
-from voxadapt.written_aside import UNFINISHED
+from voxadapt.adapters.written_aside import UNFINISHED
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from voxadapt.adapters.written_aside import UNFINISHED
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.feature_shards import FeatureStore, Place, read_places, write_shard
-from voxadapt.written_aside import UNFINISHED
 
 
 def frames(length, value):

@@ -6,13 +6,13 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from voxadapt.adapters.written_aside import UNFINISHED, write_aside
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.csv_text import csv_text
 from voxadapt.recipes.corpora.errors import DataError
 from voxadapt.recipes.corpora.intake.found import LeftOut
 from voxadapt.recipes.corpora.manifest import read_manifest
 from voxadapt.recipes.corpora.manifest_paths import printable
-from voxadapt.written_aside import UNFINISHED, write_aside
 
 LEFT_OUT_ENDING = ".left_out.csv"
 

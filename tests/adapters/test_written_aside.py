@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from voxadapt.written_aside import (
+from voxadapt.adapters.written_aside import (
     UNFINISHED,
     remove_leftovers,
     write_aside,
