@@ -232,11 +232,11 @@ def test_resume_goes_on_with_the_folds_and_seeds_that_are_left(
     fitted = []
     fit = run_once.fit
 
-    def fit_once(*arguments: Any) -> Any:
+    def fit_once(*arguments: Any, **named: Any) -> Any:
         fitted.append(arguments[3])
         if len(fitted) == 2:
             raise KeyboardInterrupt
-        return fit(*arguments)
+        return fit(*arguments, **named)
 
     monkeypatch.setattr(run_once, "fit", fit_once)
     ran = run_cli("finetune", *options)

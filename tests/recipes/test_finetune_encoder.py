@@ -74,9 +74,9 @@ def test_lora_moves_and_the_encoder_s_own_weights_are_the_checkpoint_s(
     trained = []
     fit = run_once.fit
 
-    def spy(model: Any, *arguments: Any) -> Any:
+    def spy(model: Any, *arguments: Any, **named: Any) -> Any:
         trained.append(model)
-        return fit(model, *arguments)
+        return fit(model, *arguments, **named)
 
     monkeypatch.setattr(run_once, "fit", spy)
     files = {path: path.read_bytes() for path in hubert_folder.iterdir()}
