@@ -69,13 +69,21 @@ def fit(
         What happened, or None if ``--max-epochs`` ended it early.
 
     Raises:
-        UsageError: The loss, its gradient or a weight is not finite; or the disk refuses.
+        UsageError: The loss, its gradient or a weight is not finite; the disk refuses; or the
+            checkpoint to go on from is of a run on other clips.
     """
     optimizer: Any = build_optimizer(model, options)
     averaged = make_average(model)
     state = FitState()
     saved = load_checkpoint(out) if options.resume else None
+    fingerprint = data.fingerprint()
     if saved is not None:
+        if saved.get("data", fingerprint) != fingerprint:  # older ones have none
+            raise UsageError(
+                f"{out}: --resume found a run on other training or validation clips, labels or "
+                "parts: the manifest has changed since. Put it back as it was, or give another "
+                "--out"
+            )
         model.load_trained_state(saved["model"])
         averaged.load_trained_state(saved["averaged"])
         state = FitState(**saved["state"])
@@ -137,6 +145,7 @@ def fit(
                 "averaged": averaged.trained_state(),
                 "optimizer": optimizer.state_dict(),
                 "state": vars(state),
+                "data": fingerprint,
             }
             save_checkpoint(out, checkpoint)
         accelerator.wait_for_everyone()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a fine-tuning run learns from: clips, their frames, and labels or values as numbers."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,6 +69,20 @@ class LabelledFrames:
             counts = np.bincount(classes[classes != UNKNOWN], minlength=len(labels))
             found.append(counts.sum() / (len(labels) * counts))
         return found
+
+    def fingerprint(self) -> str:
+        """A hash of what a run learns from and is chosen by: clips, lengths, targets, parts."""
+        outputs = self.outputs  # without temperatures, which are found at the end
+        names = outputs.columns if isinstance(outputs, LabelOutputs) else outputs.names
+        found = hashlib.sha256(repr(names).encode())
+        for name, part in self.splits.parts().items():
+            if name == "test":  # it has no say in training
+                continue
+            found.update(f"\n{name}\n".encode())
+            found.update("\n".join(self.clips[index].id for index in part).encode())
+            found.update(np.asarray(self.store.lengths)[part].astype("<i8").tobytes())
+            found.update(np.ascontiguousarray(self.targets[part]).tobytes())
+        return found.hexdigest()
 
 
 def number_targets(

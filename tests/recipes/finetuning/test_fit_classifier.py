@@ -48,7 +48,7 @@ def test_fit_leaves_the_chosen_weights_in_place_and_validates_every_epoch(
     }
     saved = load_checkpoint(tmp_path)
     assert saved is not None
-    assert saved.keys() == {"model", "averaged", "optimizer", "state"}
+    assert saved.keys() == {"model", "averaged", "optimizer", "state", "data"}
     assert saved["state"]["epoch"] == 3
 
 
@@ -240,3 +240,34 @@ def test_nothing_of_a_run_is_kept_in_memory_after_it(
     del model
     gc.collect()
     assert held() is None
+
+
+@pytest.mark.parametrize("change", ["label", "part", "clip", "length", "nothing", "test"])
+def test_a_run_is_not_resumed_on_other_data(
+    change: str,
+    make_data: Make,
+    make_model: Make,
+    make_options: Make,
+    accelerator: Accelerator,
+    tmp_path: Path,
+) -> None:
+    assert (
+        fit(make_model(), make_data(), make_options(max_epochs=1), 0, accelerator, tmp_path) is None
+    )
+    data = make_data()
+    if change == "label":
+        data.targets[1, 0] = 2
+    if change == "part":
+        data.splits.train.remove(4)
+    if change == "clip":
+        data.clips[5].id = "another"
+    if change == "length":
+        data.store.lengths[2] = 3
+    if change == "test":
+        data.targets[7, 0] = 2
+    resume = make_options(resume=True)
+    if change in ("nothing", "test"):
+        assert fit(make_model(), data, resume, 0, accelerator, tmp_path) is not None
+    else:
+        with pytest.raises(UsageError, match="--resume found a run on other training"):
+            fit(make_model(), data, resume, 0, accelerator, tmp_path)
