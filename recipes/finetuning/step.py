@@ -2,9 +2,10 @@
 """One optimiser step of fine-tuning, the same for any number of processes and forward passes."""
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,7 @@ def draw_passes(
         passes=options.passes,
         device=accelerator.device,
     )
-    turns = iter(draw_turns(rows, data, options, state, accelerator))
+    turns = draw_turns(rows, data, options, state, accelerator)
     passes = []
     for part in parts:
         clip_ids = [data.clips[index].id for index in part.indices]
@@ -155,16 +156,14 @@ def draw_turns(
     options: FinetuneOptions,
     state: FitState,
     accelerator: Accelerator,
-) -> list[int]:
+) -> Iterator[int]:
     """What tells the draws for each clip of this process's share apart from its other draws.
 
     That is the epoch; where balanced sampling has a clip several times in one epoch, and in one
     step, it is the step and the number of the copy.
     """
-    rank, world = accelerator.process_index, accelerator.num_processes
-    share, _ = share_by_length(data.store, rows, rank, world)
     if options.sampling == "natural":
-        return [state.epoch] * len(share)
+        return repeat(state.epoch)
     # Counted over the whole batch, so that the number of processes changes no draw.
     by_length, _ = share_by_length(data.store, rows, 0, 1)
     before: Counter[int] = Counter()
@@ -172,7 +171,8 @@ def draw_turns(
     for row in by_length:
         turns.append(stable_seed(state.step, before[row]))
         before[row] += 1
-    return share_batch(turns, rank, world)[0]
+    share, _ = share_batch(turns, accelerator.process_index, accelerator.num_processes)
+    return iter(share)
 
 
 def backward_labels(
