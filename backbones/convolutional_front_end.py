@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .base import padding_mask_from_lengths
 from .convolve import convolve, lay_out
 from .transformer_layers import is_gelu
+from .widest_type import widest_type
 
 # Frames of one clip that go through all layers before the next ones do. On a CPU what passes from
 # layer to layer (64 values of the first layer's for one frame) then stays in the cache; a GPU
@@ -111,7 +112,8 @@ class ConvolutionalFrontEnd(nn.Module):
     def _first_filters(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return the first layer's filters `[1 or B, kernel, channels]` and biases, float32."""
         first: Any = self.conv_layers[0]
-        weight = first.conv.weight[:, 0].T.double()  # [kernel, channels]
+        dtype = widest_type(first.conv.weight.device)
+        weight = first.conv.weight[:, 0].T.to(dtype)  # [kernel, channels]
         if not self.normalized_over_time:
             bias = first.conv.bias
             bias = weight.new_zeros(weight.shape[1]) if bias is None else bias
@@ -120,16 +122,17 @@ class ConvolutionalFrontEnd(nn.Module):
         # A bias of the convolution would be taken out again by the normalisation.
         variance = (weight * (covariance @ weight)).sum(dim=1)  # [B, channels]
         norm: nn.GroupNorm = first.layer_norm
-        scale = norm.weight.double() * torch.rsqrt(variance.clamp(min=0.0) + norm.eps)
-        biases = norm.bias.double() - scale * (mean @ weight)
+        scale = norm.weight.to(dtype) * torch.rsqrt(variance.clamp(min=0.0) + norm.eps)
+        biases = norm.bias.to(dtype) - scale * (mean @ weight)
         return (weight * scale[:, None]).float(), biases[:, None].float()
 
     def _window_moments(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Mean `[B, kernel]` and covariance `[B, kernel, kernel]` of each clip's real windows."""
         kernel, stride = self.kernels[0], self.strides[0]
+        dtype = widest_type(waveforms.device)
         means, covariances = [], []
         for waveform, length in zip(waveforms, lengths.tolist(), strict=True):
-            windows = waveform[:length].unfold(0, kernel, stride).double()  # [T_0, kernel]
+            windows = waveform[:length].unfold(0, kernel, stride).to(dtype)  # [T_0, kernel]
             means.append(windows.mean(dim=0))
             centred = windows - means[-1]
             covariances.append(centred.T @ centred / len(windows))

@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from .base import padding_mask_from_lengths
+from .widest_type import widest_type
 
 _NUM_MELS = 80
 _WINDOW_SAMPLES = 400
@@ -101,7 +102,7 @@ class KaldiFilterbank(nn.Module):
     def _log_mel(self, waveforms: Tensor, size: int) -> Tensor:
         """Compute the first `size` log-Mel windows `[B, size, num_mels]`."""
         # In float32 the rounding error of the loudest frequency would cover the quietest Mels.
-        dtype = _widest_type(waveforms.device)
+        dtype = widest_type(waveforms.device)
         mel_filters = self.mel_filters.to(waveforms.device, dtype)
         window = self.window.to(waveforms.device, dtype)
         samples = waveforms.unfold(1, _WINDOW_SAMPLES, _HOP_SAMPLES)[:, :size]  # [B, size, window]
@@ -128,12 +129,8 @@ def _normalize(energies: Tensor, mel_lengths: Tensor) -> Tensor:
     padding_mask = padding_mask_from_lengths(mel_lengths, energies.shape[1])[..., None]  # [B, M, 1]
     count = mel_lengths[:, None, None]
     # In float64, so that where a Mel does not change at all its mean is that very number.
-    dtype = _widest_type(energies.device)
+    dtype = widest_type(energies.device)
     total = energies.masked_fill(padding_mask, 0.0).sum(dim=1, keepdim=True, dtype=dtype)
     centred = (energies - (total / count).float()).masked_fill(padding_mask, 0.0)
     variance = centred.square().sum(dim=1, keepdim=True) / (count - 1)  # [B, 1, num_mels]
     return centred / torch.sqrt(variance + _VARIANCE_EPSILON)
-
-
-def _widest_type(device: torch.device) -> torch.dtype:
-    return torch.float32 if device.type == "mps" else torch.float64

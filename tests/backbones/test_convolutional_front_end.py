@@ -2,10 +2,13 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from voxadapt.backbones import convolutional_front_end as module
 from voxadapt.backbones import pad_waveforms
 from voxadapt.backbones.convolutional_front_end import ConvolutionalFrontEnd, normalize_waveforms
+from voxadapt.backbones.widest_type import widest_type
 
 # Of one frame, of a few, and of more than are computed in one piece.
 SAMPLES = [3_210, 30, 31, 49, 50, 777, 2_000]
@@ -73,6 +76,30 @@ def test_every_clip_of_a_batch_equals_transformers(
     with torch.no_grad():
         expected = [model.feature_extractor(clip[None])[0].T for clip in clips]
     for features, alone in zip(features_of(front_end_of(model), clips), expected, strict=True):
+        near(features, alone)
+
+
+class NoFloat64(TorchDispatchMode):
+    """Fails as a device does that has no float64."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        results = func(*args, **(kwargs or {}))
+        assert all(
+            leaf.dtype != torch.float64
+            for leaf in tree_leaves(results)
+            if isinstance(leaf, torch.Tensor)
+        ), f"{func} gave float64"
+        return results
+
+
+def test_a_device_without_float64_computes_in_float32(model, noise, monkeypatch):
+    clips = [noise(n, seed) for seed, n in enumerate([3_210, 777])]
+    with torch.no_grad():
+        expected = [model.feature_extractor(clip[None])[0].T for clip in clips]
+    monkeypatch.setattr(module, "widest_type", lambda device: widest_type(torch.device("mps")))
+    with NoFloat64():
+        found = features_of(front_end_of(model), clips)
+    for features, alone in zip(found, expected, strict=True):
         near(features, alone)
 
 
