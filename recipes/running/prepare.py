@@ -25,6 +25,7 @@ from voxadapt.recipes.corpora.feature_cache import BadClip, FeatureStore, extrac
 from voxadapt.recipes.corpora.manifest import is_container, read_manifest
 from voxadapt.recipes.corpora.online_frames import OnlineFrames
 from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.running.corpus_places import corpus_places
 from voxadapt.recipes.running.encoder_precision import usable_precision
 from voxadapt.recipes.running.options import DEMO_CORPUS, ONLINE, CorpusOptions
 
@@ -60,7 +61,8 @@ def read_clips(
 
     Raises:
         DataError: With every problem of a manifest at once.
-        UsageError: Frames are to be computed online by a recipe that reads them from the cache.
+        UsageError: A corpus is named twice, or frames are to be computed online by a recipe that
+            reads them from the cache.
     """
     if options.features == ONLINE and not options.may_be_online:
         raise UsageError(
@@ -69,6 +71,7 @@ def read_clips(
             "./online where it is called online"
         )
     sources = list(options.data)
+    corpus_places(sources)  # refuses what is named twice
     if not sources:
         from voxadapt.recipes.corpora.demo_corpus import make_demo_corpus
 

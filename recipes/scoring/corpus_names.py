@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpora.errors import some_of
 from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.running.corpus_places import corpus_places
 
 
 def choose_split(clips: list[Clip], split: str, source: str, flag: str) -> list[Clip]:
@@ -51,10 +51,7 @@ def name_corpora(sources: Sequence[str]) -> list[str]:
     Raises:
         UsageError: One is named twice.
     """
-    places = [Path(source).resolve() for source in sources]
-    twice = [str(place) for place in places if places.count(place) > 1]
-    if twice:
-        raise UsageError(f"{some_of(sorted(set(twice)))} is named twice; name each corpus once")
+    places = corpus_places(sources)
     names = [place.stem for place in places]
     for parents in range(1, max((len(place.parts) for place in places), default=0) + 1):
         if len(set(names)) == len(names):
