@@ -19,6 +19,7 @@ from accelerate import Accelerator
 
 from voxadapt.backbones import Backbone
 from voxadapt.recipes.finetuning.adapter_choice import choose_adapter
+from voxadapt.recipes.finetuning.copied_audio import refuse_copies
 from voxadapt.recipes.finetuning.finished_runs import refuse_other_splits
 from voxadapt.recipes.finetuning.joined_runs import join_runs
 from voxadapt.recipes.finetuning.label_columns import check_label_columns
@@ -63,6 +64,7 @@ def run_finetune(options: FinetuneOptions) -> dict[str, Any] | None:
     plan = plan_runs(shared.corpus.clips, options, out)
     if options.resume:
         refuse_other_splits(plan, shared.corpus.clips, options)
+    refuse_copies(plan, shared.corpus, options)
     if options.jobs > 1 and len(plan) > 1:
         results = run_in_processes(out, plan, options)
     else:

@@ -161,6 +161,16 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def audio_numbers(self) -> np.ndarray:
+        """Number the audio of the clips: files of the same content have the same number.
+
+        Features lie under the content of the file and the segment, so copies lie in one place.
+
+        Returns:
+            ``[clips]`` int64, from 0.
+        """
+        return np.unique(self._rows, axis=0, return_inverse=True)[1].reshape(-1)
+
     def frames(self, index: int) -> np.ndarray:
         """Read a clip's frames `[T, D]` float16, not to be written to.
 

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
+import numpy as np
+
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import some_of
 from voxadapt.recipes.corpora.shared_audio import HEARD, heard_shares
@@ -123,6 +125,26 @@ def shared_audio(
         shares = heard_shares(heard, [clips[index] for index in segments[other]])
         if shares:
             yield one, other, {segments[other][place]: share for place, share in shares.items()}
+
+
+def copied_clips(clips: Sequence[Clip], parts: Parts, audio_numbers: np.ndarray) -> Iterator[str]:
+    """Yield, for each two parts that hold the same audio under two names, a sentence that says so.
+
+    Args:
+        clips: All clips of the corpus.
+        parts: The split.
+        audio_numbers: ``[clips]`` int64, the same for clips of the same audio.
+    """
+    for one, other in combinations(parts, 2):
+        copied = np.isin(audio_numbers[list(parts[other])], audio_numbers[list(parts[one])])
+        ids = sorted(
+            clips[index].id for index, is_copy in zip(parts[other], copied, strict=True) if is_copy
+        )
+        if ids:
+            yield (
+                f"{len(ids):,} of the {len(parts[other]):,} clips of {other} are also in {one}, "
+                f"under other names: {some_of(ids)}"
+            )
 
 
 def _heard_clips(clips: Sequence[Clip], parts: Parts) -> Iterator[str]:

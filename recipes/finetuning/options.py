@@ -88,7 +88,8 @@ class FinetuneOptions(CorpusOptions):
             nothing but what dropout draws.
         precision: `bf16` computes in half precision where the machine has it.
         resume: Go on with the run in --out.
-        allow_speaker_overlap: Accept speakers that stand in more than one part; the results say so.
+        allow_speaker_overlap: Accept speakers that stand in more than one part, and so recordings
+            that do under two names; the results say so.
         validation: What a validation part is cut from train by: whole speakers (`speaker`), or a
             share of each `label`, where test shares its speakers with train as well: with few
             speakers, those held back would be the ones that test asks for.

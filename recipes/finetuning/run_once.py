@@ -18,6 +18,7 @@ from voxadapt.classifier_folder import keep_results
 from voxadapt.frame_classifier import FrameClassifier
 from voxadapt.recipes.corpora.batching import padded_budget
 from voxadapt.recipes.corpora.splits import Splits
+from voxadapt.recipes.finetuning.copied_audio import find_copies
 from voxadapt.recipes.finetuning.fit_classifier import FitState, LabelledFrames, fit
 from voxadapt.recipes.finetuning.labelled_frames import number_targets
 from voxadapt.recipes.finetuning.linear_start import start_linear
@@ -93,6 +94,7 @@ def run_once(shared: SharedParts, run: PlannedRun) -> dict[str, Any] | None:
         return dict(json.loads((out / "metrics.json").read_text(encoding="utf-8")))
     out.mkdir(parents=True, exist_ok=True)
     splits = draw_splits(shared.corpus.clips, options, run.seed, run.fold)
+    splits.notes += find_copies(shared.corpus, splits)
     for note in splits.notes:
         logger.info("note: %s", note)
     data = label_frames(shared.corpus, splits, shared.frozen, options)

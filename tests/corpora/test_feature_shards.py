@@ -36,6 +36,14 @@ def test_round_trip_in_any_order(folder):
         np.testing.assert_array_equal(store.frames(index), expected)
 
 
+def test_clips_of_the_same_audio_have_the_same_number(folder):
+    places = read_places(folder)
+    store = FeatureStore(folder, [places[key] for key in "cabb"], 3)
+    one, other, *same = store.audio_numbers().tolist()
+    assert {one, other, *same} == {0, 1, 2}
+    assert same[0] == same[1]
+
+
 def test_frames_are_not_to_be_written_to(folder):
     store = FeatureStore(folder, [read_places(folder)["a"]], 3)
     with pytest.raises(ValueError, match="read-only"):

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.corpora.split_checks import part_problems, part_remarks, shared_speakers
+from voxadapt.recipes.corpora.split_checks import (
+    copied_clips,
+    part_problems,
+    part_remarks,
+    shared_speakers,
+)
 
 
 def clip(name, label="a", speaker=None, start=None, end=None):
@@ -53,6 +59,17 @@ def test_same_audio_in_two_parts():
     # Another segment of the same file is other audio.
     clips[0] = clip("p1", end=3.0)
     assert not part_problems(clips, {"train": [0, 1], "valid": [3], "test": [2]}, need_test=True)
+
+
+def test_copies_under_other_names_are_told_for_each_two_parts():
+    parts = {"train": [0, 1], "valid": [3], "test": [2, 4]}
+    assert list(copied_clips(CLIPS, parts, np.array([0, 0, 1, 2, 1]))) == []
+    told = list(copied_clips(CLIPS, parts, np.array([0, 1, 1, 0, 1])))
+    assert told == [
+        "1 of the 1 clips of valid are also in train, under other names: 's'",
+        "2 of the 2 clips of test are also in train, under other names: 'r', 't'",
+    ]
+    assert list(copied_clips(CLIPS, {**parts, "test": []}, np.array([0, 0, 1, 2, 1]))) == []
 
 
 def test_segments_that_overlap_by_half_are_a_problem_and_by_less_a_remark():
