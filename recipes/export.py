@@ -34,13 +34,12 @@ from voxadapt.recipes.exporting.onnx_file import (
 )
 from voxadapt.recipes.exporting.onnx_session import OnnxModel
 from voxadapt.recipes.exporting.parity import LIMIT, ParityRow, check_parity, parity_table
-from voxadapt.recipes.finetuning.label_columns import column_to_read
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.options import DEMO_CORPUS, CorpusOptions
-from voxadapt.recipes.running.prepare import read_clips
 from voxadapt.recipes.running.process_group import join_processes
 from voxadapt.recipes.running.run_folder import read_record, write_json
 from voxadapt.recipes.scoring.corpus_names import choose_split
+from voxadapt.recipes.scoring.labelled_for import read_labelled_for
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +61,9 @@ class ExportOptions:
             compare the accuracy of the files with torch's. Left out, with `--int8`, the data that
             the model was trained on.
         split: Part of it: `train`, `valid` or `test` of the manifest's `split` column, or `all`.
-        label: Column that holds the true label. A model of several label columns or of values reads
-            the columns that it was trained on.
+        label: Column that holds the true label. Left out, the column that the model was trained on,
+            or `label` where the data lacks it. A model of several label columns or of values reads
+            those that it was trained on.
         on_bad_audio: What to do with clips that cannot be used: `error` stops, `skip` leaves them
             out.
         allow_outside: Accept manifest paths outside the manifest's folder.
@@ -74,7 +74,7 @@ class ExportOptions:
     int8: bool = False
     data: list[str] = field(default_factory=list)
     split: Literal["train", "valid", "test", "all"] = "test"
-    label: str = "label"
+    label: str | None = None
     on_bad_audio: Literal["error", "skip"] = "error"
     allow_outside: bool = False
 
@@ -171,8 +171,7 @@ def labelled_clips(options: ExportOptions, model: SpeechClassifier) -> list[Clip
         data = record["config"].get("data", [])
         logger.info("no --data given: comparing on %s", ", ".join(data) or DEMO_CORPUS)
     corpus = CorpusOptions(data=data, allow_outside=options.allow_outside)
-    column = column_to_read(model.outputs, options.label)
-    clips = read_clips(corpus, join_processes(), label=column)
+    clips, _ = read_labelled_for(model, options.label, corpus, join_processes())
     return choose_split(clips, options.split, data[0] if data else DEMO_CORPUS, "--split")
 
 

@@ -18,17 +18,17 @@ from voxadapt.backbones import Precision
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.recipes.corpora.batching import padded_budget
 from voxadapt.recipes.corpora.clip import Clip
-from voxadapt.recipes.finetuning.label_columns import column_to_read
 from voxadapt.recipes.finetuning.labelled_frames import targets_for
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.encoder_precision import usable_precision
 from voxadapt.recipes.running.options import DEMO_CORPUS, FEATURES, CorpusOptions
-from voxadapt.recipes.running.prepare import prepare_features, read_clips
+from voxadapt.recipes.running.prepare import prepare_features
 from voxadapt.recipes.running.process_group import join_processes
 from voxadapt.recipes.running.run_folder import versions, write_json
 from voxadapt.recipes.scoring.corpus_names import choose_split, name_corpora
 from voxadapt.recipes.scoring.evaluation import classify_clips, write_predictions
 from voxadapt.recipes.scoring.label_map import read_label_map
+from voxadapt.recipes.scoring.labelled_for import read_labelled_for
 from voxadapt.recipes.scoring.other_corpora import OtherCorpus, map_corpus
 from voxadapt.recipes.scoring.part_scores import clip_seconds
 from voxadapt.recipes.scoring.target_scores import score_outputs, show_scores
@@ -47,8 +47,9 @@ class ScoreOptions:
         split: Part to score: `train`, `valid` or `test` of the manifest's `split` column, or `all`.
         out: File for the metrics, JSON; a file beside it with the ending .predictions.jsonl holds
             each clip's probabilities, and one with the ending .bad_audio.jsonl the clips skipped.
-        label: Column that holds the true label. A model of several label columns or of values reads
-            the columns that it was trained on.
+        label: Column that holds the true label. Left out, the column that the model was trained on,
+            or `label` where the data lacks it. A model of several label columns or of values reads
+            those that it was trained on.
         label_map: YAML file, `their label: the model's label` a line, `null` to leave its clips
             out; how many those are is in the metrics.
         batch_seconds: Seconds of audio, padding included, in one forward pass of what follows the
@@ -64,7 +65,7 @@ class ScoreOptions:
     data: list[str] = field(default_factory=list)
     split: Literal["train", "valid", "test", "all"] = "test"
     out: str | None = None
-    label: str = "label"
+    label: str | None = None
     label_map: str | None = None
     batch_seconds: float = 60.0
     precision: Precision = "fp32"
@@ -93,8 +94,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     model = SpeechClassifier.from_pretrained(
         options.run, precision=usable_precision(options.precision)
     )
-    column = column_to_read(model.outputs, options.label)
-    clips = read_clips(corpus_options, accelerator, label=column)
+    clips, column = read_labelled_for(model, options.label, corpus_options, accelerator)
     other = choose_clips(clips, options, model.labels)
     listing = out.with_suffix(".bad_audio.jsonl") if out is not None else None
     corpus = prepare_features(other.clips, model.backbone, corpus_options, accelerator, listing)
@@ -113,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     metrics = {
         **score_outputs(model.outputs, targets, activated, speakers, seconds),
         "split": options.split,
+        "label_column": column,
         "label_map": other.lines,
         "left_out_labels": other.left_out_labels,
         "left_out": len(corpus.bad),

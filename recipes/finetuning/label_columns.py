@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from voxadapt.outputs import Outputs, ValueOutputs
+from voxadapt.outputs import LABEL, Outputs, ValueOutputs
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.errors import DataError, did_you_mean, some_of
 from voxadapt.recipes.finetuning.options import FinetuneOptions
@@ -43,16 +43,17 @@ def first_column(text: str) -> str:
     return label_names(text)[0]
 
 
-def column_to_read(outputs: Outputs, given: str) -> str:
+def column_to_read(outputs: Outputs, given: str | None, *, trained: str = LABEL) -> str:
     """The column of other data whose labels a model is scored by.
 
     Args:
         outputs: What the model says.
-        given: What the user names.
+        given: What the user names, if anything.
+        trained: The column that a model of a single one was trained on.
 
     Returns:
-        The column given; of a model of several columns or of values, the first that it was trained
-        on.
+        The column given, or else the one that the model was trained on; of a model of several
+        columns or of values, the first of them.
 
     Raises:
         UsageError: Such a model is given another column.
@@ -60,10 +61,10 @@ def column_to_read(outputs: Outputs, given: str) -> str:
     if isinstance(outputs, ValueOutputs):
         names = list(outputs.names)
     elif len(outputs.columns) == 1:
-        return given
+        return trained if given is None else given
     else:
         names = list(outputs.columns)
-    if given not in ("label", ",".join(names)):
+    if given not in (None, LABEL, ",".join(names)):
         raise UsageError(
             f"--label {given}: this model was trained on {', '.join(names)} and is scored by those "
             "columns; leave --label out"
