@@ -27,6 +27,7 @@ from voxadapt.recipes.running.process_group import join_processes
 from voxadapt.recipes.running.run_folder import versions, write_json
 from voxadapt.recipes.scoring.corpus_names import choose_split, name_corpora
 from voxadapt.recipes.scoring.evaluation import classify_clips, write_predictions
+from voxadapt.recipes.scoring.heard_clips import count_heard, say_heard
 from voxadapt.recipes.scoring.label_map import read_label_map
 from voxadapt.recipes.scoring.labelled_for import read_labelled_for
 from voxadapt.recipes.scoring.other_corpora import OtherCorpus, map_corpus
@@ -117,10 +118,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "label_map": other.lines,
         "left_out_labels": other.left_out_labels,
         "left_out": len(corpus.bad),
+        "heard": count_heard(options.run, options.data, clips, corpus.clips),
         "config": dataclasses.asdict(options),
         "versions": versions(),
     }
     logger.info("%s: %s (%d clips)", options.split, show_scores(metrics), metrics["n"])
+    say_heard(metrics["heard"], len(corpus.clips))
     if out is not None and predictions is not None and accelerator.is_main_process:
         write_predictions(predictions, corpus.clips, activated, model.outputs, seconds)
         write_json(out, metrics)  # last: a run that was killed has no metrics

@@ -26,8 +26,11 @@ def choose_split(clips: list[Clip], split: str, source: str, flag: str) -> list[
     if not chosen:
         found = sorted({clip.split for clip in clips if clip.split})
         holds = f"its `split` column holds {found}" if found else "it has no `split` column"
+        # What --test-split is of was refused where it was trained on.
+        heard = ", those that were trained on among them" if flag == "--split" else ""
         raise UsageError(
             f"{flag} {split}: no clip of {source} is in it; {holds}. `{flag} all` scores every clip"
+            f"{heard}"
         )
     return chosen
 

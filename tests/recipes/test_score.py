@@ -125,7 +125,11 @@ def test_mistakes_are_named(
     unsplit = [{k: v for k, v in row.items() if k != "split"} for row in corpus_rows]
     given = [*options[2:], "--data", write_rows(unsplit), "--allow-outside"]
     ran = run_cli("score", finetuned, *given)
-    refused(ran, "it has no `split` column", "`--split all` scores every clip")
+    refused(
+        ran,
+        "it has no `split` column",
+        "`--split all` scores every clip, those that were trained on",
+    )
     train = [row for row in corpus_rows if row["split"] == "train"]
     given = [*options[2:], "--data", write_rows(train), "--allow-outside"]
     refused(run_cli("score", finetuned, *given), "its `split` column holds ['train']")
