@@ -2,20 +2,29 @@
 """The audio files that a command line names: files, folders, patterns, and a list on stdin."""
 
 import glob
+import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from voxadapt.recipes.corpora.class_folders import AUDIO_EXTENSIONS, files_below
+from voxadapt.recipes.corpora.errors import some_of
+from voxadapt.recipes.corpora.intake.audio_tree import sort_files, unconverted
 from voxadapt.recipes.running.command_line import UsageError
+
+logger = logging.getLogger(__name__)
 
 STANDARD_INPUT = "-"
 
 
 def find_files(names: Sequence[str], listed: BinaryIO | None = None) -> list[Path]:
     """Files as they are named, each once, in the order of the names.
+
+    Recordings of a folder or a pattern whose ending says that they must be converted first, and
+    that have no converted twin beside them, are counted in a warning.
 
     Args:
         names: Files; folders, which are searched at all depths for audio by its ending, names that
@@ -50,26 +59,42 @@ def _named(name: str, listed: BinaryIO | None) -> Iterable[Path]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    found = sorted(path for path in files_below(folder) if path.suffix.lower() in AUDIO_EXTENSIONS)
+    found, foreign = _by_ending(sorted(files_below(folder)))
     if not found:
-        raise UsageError(f"{folder}: this folder holds no audio file ({_endings()})")
+        raise UsageError(f"{folder}: this folder holds no audio file ({_endings()}){foreign}")
+    if foreign:
+        logger.warning("%s%s", folder, foreign)
     return found
 
 
 def _by_pattern(pattern: str) -> list[Path]:
     """Files that match, whatever their ending where the pattern itself tells one."""
-    matches = sorted(Path(match) for match in glob.glob(pattern, recursive=True))
+    matches = [Path(match) for match in glob.glob(pattern, recursive=True)]
+    files = sorted(path for path in matches if path.is_file())
     told = bool(Path(pattern).suffix) and not glob.has_magic(Path(pattern).suffix)
-    found = [
-        path
-        for path in matches
-        if path.is_file() and (told or path.suffix.lower() in AUDIO_EXTENSIONS)
-    ]
+    found, foreign = (files, "") if told else _by_ending(files)
     if not found:
-        raise UsageError(
-            f"{pattern}: no audio file matches this pattern" + ("" if told else f" ({_endings()})")
-        )
+        endings = "" if told else f" ({_endings()})"
+        raise UsageError(f"{pattern}: no audio file matches this pattern{endings}{foreign}")
+    if foreign:
+        logger.warning("%s%s", pattern, foreign)
     return found
+
+
+def _by_ending(files: Sequence[Path]) -> tuple[list[Path], str]:
+    """The files that are audio by their ending, and what is said of those to convert first."""
+    found = [path for path in files if path.suffix.lower() in AUDIO_EXTENSIONS]
+    tree = sort_files(Path(), [path.as_posix() for path in files])
+    foreign = [one.what for one in unconverted(tree)]
+    if not foreign:
+        return found, ""
+    endings = sorted({Path(name).suffix.lower() for name in foreign})
+    made = Path(foreign[0]).with_suffix(".wav").as_posix()
+    return found, (
+        f": {len(foreign):,} of its files left out, as {some_of(foreign, 2)}, since "
+        f"{', '.join(endings)} cannot be read here; convert them to .wav or .flac first, as by "
+        f"`ffmpeg -i {shlex.quote(foreign[0])} {shlex.quote(made)}`"
+    )
 
 
 def _from_list(stream: BinaryIO) -> Iterator[Path]:

@@ -75,6 +75,16 @@ def test_a_bad_file_is_named_the_others_are_done_and_the_code_is_1(
     assert "Traceback" not in ran.err
 
 
+def test_recordings_that_must_be_converted_are_told_of_beside_the_results(
+    run_cli: Run, finetuned: Path, recordings: Path
+) -> None:
+    (recordings / "call.m4a").touch()
+    ran = run_cli("predict", finetuned, recordings, "--format=csv")
+    assert ran.code == 0, ran.err
+    assert len(ran.out.splitlines()) == 1 + 4
+    assert f"{recordings}: 1 of its files left out" in ran.err
+
+
 def test_bf16_is_close_to_fp32_and_not_the_same(
     run_cli: Run, hubert_run: Path, recordings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 """Files, folders, patterns and lists: what each finds, and what finds nothing."""
 
 import io
+import logging
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,44 @@ def test_what_finds_nothing_is_said(folder: Path) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             names(given, listed=b"\n")
+
+
+@pytest.fixture
+def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Recordings that must be converted: two have not been, one has."""
+    for name in ("a.wav", "b.m4a", "deep/c d.OPUS", "e.mp4", "e.wav", "notes.txt", "._b.m4a"):
+        path = tmp_path / "calls" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "calls"
+
+
+@pytest.mark.usefixtures("calls")
+@pytest.mark.parametrize("given", ["calls", "calls/**/*", "calls/**/*.[mwO]*"])
+def test_recordings_that_must_be_converted_are_told_of(
+    given: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert names(given) == ["calls/a.wav", "calls/e.wav"]
+    assert caplog.messages == [
+        f"{given}: 2 of its files left out, as 'calls/b.m4a', 'calls/deep/c d.OPUS', since .m4a, "
+        ".opus cannot be read here; convert them to .wav or .flac first, as by "
+        "`ffmpeg -i calls/b.m4a calls/b.wav`"
+    ]
+
+
+@pytest.mark.usefixtures("calls")
+def test_recordings_that_are_named_are_not_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    assert names("calls/*.m4a", "calls/e.mp4") == ["calls/b.m4a", "calls/e.mp4"]
+    assert names("calls/*.wav") == ["calls/a.wav", "calls/e.wav"]
+    assert caplog.messages == []
+
+
+@pytest.mark.usefixtures("calls")
+@pytest.mark.parametrize("given", ["calls/deep", "calls/deep/*", "calls/deep/*.O*"])
+def test_nothing_but_recordings_that_must_be_converted(given: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        names(given)
+    for needle in (given, "no audio file", "1 of its files left out", "ffmpeg -i 'calls/deep/c d"):
+        assert needle in str(refused.value)
