@@ -47,12 +47,11 @@ class ObjectivesConfig:
 
     def __post_init__(self) -> None:
         weights = self.weights()
-        usable = all(0.0 <= weight < math.inf for weight in weights.values())
-        if not usable or not any(weights.values()):
-            raise ValueError(
-                f"objectives: found weights {weights}; each must be a finite number of 0 or more, "
-                "and at least one above 0"
-            )
+        for name, weight in weights.items():
+            if not 0.0 <= weight < math.inf:
+                raise ValueError(f"{name}: found {weight}, must be a finite number of 0 or more")
+        if not any(weights.values()):
+            raise ValueError(f"objectives: found weights {weights}; at least one must be above 0")
         for name in ("student_temperature", "teacher_temperature", "teacher_temperature_start"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < math.inf:

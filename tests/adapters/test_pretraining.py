@@ -440,10 +440,10 @@ def test_weights_are_those_of_the_config() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict.fromkeys(NAMES, 0.0), "at least one above 0"),
-        ({"local_attributes": -1.0}, "each must be a finite number of 0 or more"),
-        ({"local_attributes": math.nan}, "each must be a finite number of 0 or more"),
-        ({"denoising": math.inf}, "each must be a finite number of 0 or more"),
+        (dict.fromkeys(NAMES, 0.0), "at least one must be above 0"),
+        ({"local_attributes": -1.0}, "local_attributes: found -1.0, must be a finite number"),
+        ({"local_attributes": math.nan}, "local_attributes: found nan, must be a finite number"),
+        ({"denoising": math.inf}, "denoising: found inf, must be a finite number of 0 or more"),
         ({"student_temperature": 0.0}, "student_temperature: found 0.0, must be a finite number"),
         ({"teacher_temperature": -0.1}, "teacher_temperature: found -0.1"),
         ({"teacher_temperature_start": 0.0}, "teacher_temperature_start: found 0.0"),
