@@ -78,6 +78,7 @@ class CheckOptions:
     def __post_init__(self) -> None:
         require(self.jobs is None or self.jobs > 0, "--jobs", self.jobs, "1 or more")
         require(self.show >= 0, "--show", self.show, "0 or more")
+        require(self.max_seconds > 0, "--max-seconds", self.max_seconds, "above 0")
         require(
             0 <= self.min_seconds < self.max_seconds,
             "--min-seconds",

@@ -23,7 +23,8 @@ from voxadapt.classifier import SpeechClassifier
 from voxadapt.recipes import finetune, pretrain_adapter
 from voxadapt.recipes.corpora.demo_corpus import make_demo_corpus
 from voxadapt.recipes.corpora.manifest import read_manifest
-from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.command_line import UsageError, flag, leave, parse, run_command
+from voxadapt.recipes.running.options import require
 from voxadapt.recipes.running.run_folder import write_json
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,10 @@ class DemoOptions:
     seed: int = 0
     pretrain_epochs: int = 6
     finetune_epochs: int = 12
+
+    def __post_init__(self) -> None:
+        for name in ("pretrain_epochs", "finetune_epochs"):
+            require(getattr(self, name) >= 1, flag(name), getattr(self, name), "at least 1")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:

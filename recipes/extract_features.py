@@ -17,7 +17,7 @@ from voxadapt.backbones import Backbone
 from voxadapt.recipes.corpora.feature_cache import features_folder_of
 from voxadapt.recipes.corpora.feature_export import export_files, export_npy, parts_of
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
-from voxadapt.recipes.running.options import CorpusOptions, require
+from voxadapt.recipes.running.options import CorpusOptions, check_batch_seconds
 from voxadapt.recipes.running.prepare import (
     PreparedCorpus,
     build_backbone,
@@ -58,8 +58,7 @@ class ExtractOptions(CorpusOptions):
     label: str = "label"
 
     def __post_init__(self) -> None:
-        seconds = self.batch_seconds
-        require(seconds is None or seconds > 0, "--batch-seconds", seconds, "above 0")
+        check_batch_seconds(self.batch_seconds)
         if (self.export == "none") != (self.out is None):
             raise ValueError(
                 f"--export is {self.export} and --out {self.out or 'not given'}: they go together, "

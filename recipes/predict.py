@@ -35,6 +35,7 @@ from voxadapt.recipes.running.closed_pipe import stop_at_closed_pipe
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.device_choice import choose_device
 from voxadapt.recipes.running.encoder_precision import usable_precision
+from voxadapt.recipes.running.options import check_batch_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,9 @@ class PredictOptions:
     batch_seconds: float | None = None
     device: str = "cpu"
     precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        check_batch_seconds(self.batch_seconds)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -150,8 +154,6 @@ def check_options(options: PredictOptions) -> Format:
         raise UsageError(f"--embeddings {options.embeddings}: is --out too; name another file")
     if options.embeddings and Path(options.embeddings).suffix.lower() not in EMBEDDING_ENDINGS:
         raise UsageError(f"--embeddings {options.embeddings}: must end with .npy or .npz")
-    if options.batch_seconds is not None and not options.batch_seconds > 0:
-        raise UsageError(f"--batch-seconds {options.batch_seconds}: must be above 0")
     ending = Path(options.out or "").suffix.lower().removeprefix(".")
     by_ending: dict[str, Format] = {"csv": "csv", "json": "json", "jsonl": "jsonl", "txt": "table"}
     for_people = options.out is None and sys.stdout.isatty() and not options.frame_weights

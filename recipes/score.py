@@ -21,7 +21,12 @@ from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.finetuning.labelled_frames import targets_for
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.encoder_precision import usable_precision
-from voxadapt.recipes.running.options import DEMO_CORPUS, FEATURES, CorpusOptions
+from voxadapt.recipes.running.options import (
+    DEMO_CORPUS,
+    FEATURES,
+    CorpusOptions,
+    check_batch_seconds,
+)
 from voxadapt.recipes.running.prepare import prepare_features
 from voxadapt.recipes.running.process_group import join_processes
 from voxadapt.recipes.running.run_folder import versions, write_json
@@ -73,6 +78,9 @@ class ScoreOptions:
     features: str = FEATURES
     on_bad_audio: Literal["error", "skip"] = "error"
     allow_outside: bool = False
+
+    def __post_init__(self) -> None:
+        check_batch_seconds(self.batch_seconds)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from voxadapt.recipes.running.closed_pipe import stop_at_closed_pipe
 from voxadapt.recipes.running.command_line import UsageError, flag, leave, parse, run_command
 from voxadapt.recipes.running.device_choice import choose_device
 from voxadapt.recipes.running.encoder_precision import usable_precision
+from voxadapt.recipes.running.options import check_batch_seconds
 from voxadapt.recipes.timelines.outputs import (
     Kind,
     check_free,
@@ -103,8 +104,7 @@ class TimelineOptions:
             self.settings()
         except ValueError as error:
             raise ValueError(as_flag(error)) from None
-        if self.batch_seconds is not None and not self.batch_seconds > 0:
-            raise ValueError(f"--batch-seconds: found {self.batch_seconds}, must be above 0")
+        check_batch_seconds(self.batch_seconds)
         if self.write and self.out is None:
             raise ValueError("--write: names kinds of files, but there is no folder; give --out")
 

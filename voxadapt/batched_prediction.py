@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From clips to predictions: read, put into batches of alike length, and back into order."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -30,12 +31,12 @@ def seconds_per_batch(model: "SpeechClassifier", asked: float | None) -> float:
     """Seconds of audio in one forward pass: as asked, or what the backbone is fast with.
 
     Raises:
-        ValueError: It is not above 0.
+        ValueError: It is not above 0, or not finite.
     """
     if asked is None:
         return model.backbone.preferred_batch_seconds
-    if not asked > 0:
-        raise ValueError(f"batch_seconds: found {asked}, must be above 0")
+    if not 0 < asked < math.inf:
+        raise ValueError(f"batch_seconds: found {asked}, must be above 0 and finite")
     return asked
 
 
@@ -136,7 +137,7 @@ def plan_rows(lengths: Sequence[int], budget: float) -> Iterator[list[int]]:
     order = sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True)
     start = 0
     while start < len(order):
-        count = max(1, int(budget / max(1, lengths[order[start]])))
+        count = max(1, int(min(budget / max(1, lengths[order[start]]), len(order))))
         yield order[start : start + count]
         start += count
 

@@ -2,6 +2,7 @@
 """A model over a long recording: windows from the stream, in batches, to a timeline."""
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -117,7 +118,8 @@ def predict_timeline(
     with open_stream(source, sample_rate) as stream:
         size, hop = (round(time * SAMPLE_RATE) for time in (settings.window, settings.hop))
         windows = cut_windows(heard.listen(stream.pieces), size, hop)
-        for batch in _batches(windows, max(1, int(batch_seconds / settings.window))):
+        count = max(1, int(min(batch_seconds / settings.window, sys.maxsize)))
+        for batch in _batches(windows, count):
             shares = [heard.speech_share(window) for window in batch]
             asked = [share >= settings.min_speech for share in shares]
             waveforms = [window.samples for window, yes in zip(batch, asked, strict=True) if yes]

@@ -8,6 +8,8 @@ import numpy as np
 LENGTH_JITTER = 0.1
 """A training epoch sorts by length × uniform(1 ± this): neighbours change from epoch to epoch, at
 the price of about as much more padding. Our choice."""
+# No corpus is as long, and NumPy's integers end soon above it.
+_NO_BUDGET = 2**62
 
 
 def padded_budget(seconds: float, rate: float) -> int:
@@ -17,7 +19,7 @@ def padded_budget(seconds: float, rate: float) -> int:
         seconds: Seconds of audio that a batch holds, padding included.
         rate: Frames or samples a second.
     """
-    return max(1, round(seconds * rate))
+    return max(1, round(min(seconds * rate, _NO_BUDGET)))
 
 
 def plan_batches(

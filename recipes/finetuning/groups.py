@@ -118,11 +118,13 @@ class FinetuneOptimizerOptions:
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "clip_norm"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+            value = getattr(self, name)
+            require(0 < value < math.inf, name, value, "a finite number above 0")
+        finite = "a finite number of 0 or more"
         shares = ("adapter_factor", "pooler_factor", "linear_factor", "layer_factor")
         for name in (*shares, "weight_decay"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+            require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), finite)
         factor = self.encoder_factor
-        require(factor is None or factor >= 0, "encoder_factor", factor, "0 or more")
+        require(factor is None or 0 <= factor < math.inf, "encoder_factor", factor, finite)
         for name in ("warmup", "label_smoothing", "averaging"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")

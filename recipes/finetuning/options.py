@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options of ``finetune``."""
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -14,7 +15,12 @@ from voxadapt.recipes.finetuning.groups import (
 )
 from voxadapt.recipes.finetuning.lora_option import parse_lora
 from voxadapt.recipes.pretraining.options import AdapterSize
-from voxadapt.recipes.running.options import FINETUNE_OUT, CorpusOptions, require
+from voxadapt.recipes.running.options import (
+    FINETUNE_OUT,
+    CorpusOptions,
+    check_batch_seconds,
+    require,
+)
 
 __all__ = [
     "BottleneckOptions",
@@ -100,7 +106,8 @@ class FinetuneOptions(CorpusOptions):
         refit: Once the epoch is chosen, train again from the start on the training and validation
             part together, for as many epochs, and test that model: no labelled clip is left unused,
             for about twice the time.
-        max_epochs: Stop after this many epochs, as if interrupted; --resume goes on.
+        max_epochs: Stop after this many epochs, as if interrupted; --resume goes on. 0 computes
+            the frames and trains nothing.
         report_clips: Test clips whose recording and spectrogram stand in report.html, under what
             the pooler listened to; 0 keeps all recordings out of the run's folder.
         licence: Licence to state in the model's card.
@@ -162,7 +169,9 @@ class FinetuneOptions(CorpusOptions):
                 find_protocol(self.protocol)
             except ValueError as error:
                 raise ValueError(f"--protocol: {error}") from None
-        require(self.batch_seconds > 0, "--batch-seconds", self.batch_seconds, "above 0")
+        check_batch_seconds(self.batch_seconds)
+        most = self.max_epochs
+        require(most is None or most >= 0, "--max-epochs", most, "0 or more")
         dropout = self.adapter_dropout
         require(0 <= dropout < 1, "--adapter-dropout", dropout, "at least 0 and below 1")
         self._check_tuning()
@@ -174,14 +183,16 @@ class FinetuneOptions(CorpusOptions):
             )
 
     def _check_balance(self) -> None:
-        require(self.mixup >= 0, "--mixup", self.mixup, "0 or more")
+        mixes = 0 <= self.mixup < math.inf
+        require(mixes, "--mixup", self.mixup, "a finite number of 0 or more")
         patience = self.patience
         require(patience is None or patience >= 1, "--patience", patience, "1 or more")
         columns, weights = len(self.label.split(",")), self.label_weights
-        if weights and (len(weights) != columns or min(weights) < 0 or max(weights) <= 0):
+        usable = all(0 <= weight < math.inf for weight in weights) and any(weights)
+        if weights and not (usable and len(weights) == columns):
             raise ValueError(
-                f"--label-weights: found {weights}, give one number of 0 or more for each of the "
-                f"{columns} columns of --label, not all 0"
+                f"--label-weights: found {weights}, give one finite number of 0 or more for each "
+                f"of the {columns} columns of --label, not all 0"
             )
         balanced = [
             f"--{name} balanced"

@@ -12,7 +12,13 @@ from voxadapt.adapters import (
     WAPTransformerConfig,
 )
 from voxadapt.recipes.corpora.waveform_augment import WaveformAugmentation
-from voxadapt.recipes.running.options import ONLINE, PRETRAIN_OUT, CorpusOptions, require
+from voxadapt.recipes.running.options import (
+    ONLINE,
+    PRETRAIN_OUT,
+    CorpusOptions,
+    check_batch_seconds,
+    require,
+)
 
 
 @dataclass
@@ -85,7 +91,8 @@ class CodebookOptions:
 
     def __post_init__(self) -> None:
         times = self.refit_at
-        rising = times == sorted(times) and times[:1] == [0.0] and times[-1] < 1.0
+        shares = all(0.0 <= time < 1.0 for time in times)
+        rising = shares and times == sorted(times) and times[:1] == [0.0]
         require(rising, "refit_at", times, "0.0 and then rising shares of the run, below 1")
         require(self.sample_frames >= 1, "sample_frames", self.sample_frames, "at least 1")
         require(self.iterations >= 1, "iterations", self.iterations, "at least 1")
@@ -113,8 +120,10 @@ class OptimizerOptions:
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "clip_norm"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+            value = getattr(self, name)
+            require(0 < value < math.inf, name, value, "a finite number above 0")
+        decay = self.weight_decay
+        require(0 <= decay < math.inf, "weight_decay", decay, "a finite number of 0 or more")
         for name in ("warmup", "ema_start", "ema_end"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
 
@@ -147,7 +156,8 @@ class PretrainOptions(CorpusOptions):
             end.
         log_steps: Optimiser steps between entries of the log, in which collapse is looked for.
         licence: Licence to state in the adapter's model card.
-        max_steps: Stop training after this many steps, as if it had been interrupted.
+        max_steps: Stop training after this many steps, as if it had been interrupted. 0 computes
+            the frames and trains nothing.
     """
 
     may_be_online: ClassVar[bool] = True
@@ -178,7 +188,9 @@ class PretrainOptions(CorpusOptions):
             flag = "--" + name.replace("_", "-")
             require(getattr(self, name) >= 1, flag, getattr(self, name), "at least 1")
         require(self.log_steps <= 100, "--log-steps", self.log_steps, "at most 100")
-        require(self.batch_seconds > 0, "--batch-seconds", self.batch_seconds, "above 0")
+        check_batch_seconds(self.batch_seconds)
+        most = self.max_steps
+        require(most is None or most >= 0, "--max-steps", most, "0 or more")
         self._check_reachable()
         none = asdict(WaveformAugmentation())
         for name, value in asdict(self.augment).items():

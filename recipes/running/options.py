@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options that mean the same in every recipe."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -28,6 +29,16 @@ def require(holds: bool, name: str, found: Any, allowed: str) -> None:
     """
     if not holds:
         raise ValueError(f"{name}: found {found}, must be {allowed}")
+
+
+def check_batch_seconds(seconds: float | None) -> None:
+    """Refuse a ``--batch-seconds`` that no batch can have; None is what the backbone is fast with.
+
+    Raises:
+        ValueError: It is not above 0, or not finite.
+    """
+    usable = seconds is None or 0 < seconds < math.inf
+    require(usable, "--batch-seconds", seconds, "above 0 and finite")
 
 
 @dataclass

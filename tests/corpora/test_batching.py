@@ -34,6 +34,9 @@ def test_a_budget_is_whole_frames_and_never_none():
     assert padded_budget(60.0, 50.0) == 3_000
     assert padded_budget(0.25, 49.9) == 12
     assert padded_budget(0.001, 50.0) == 1
+    most = padded_budget(1e308, 16_000.0)
+    assert plan_batches([50, 40], most, seed=None) == [[0, 1]]
+    assert len(plan_mixed_batches([50, 40], most, seed=0)) == 1
 
 
 def test_batches_are_filled():

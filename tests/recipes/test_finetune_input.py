@@ -163,9 +163,9 @@ def test_values_that_are_all_the_same(run_on: Run, corpus_rows: Rows) -> None:
     [
         (["--class-weights=balanced", "--sampling=balanced"], "Leave one out"),
         ([*VALUES, "--sampling=balanced"], "a regression has no classes"),
-        (["--mixup=-1"], "--mixup: found -1.0, must be 0 or more"),
+        (["--mixup=-1"], "--mixup: found -1.0, must be a finite number of 0 or more"),
         (["--patience=0"], "--patience: found 0, must be 1 or more"),
-        (["--label-weights", "1", "2"], "one number of 0 or more for each of the 1 columns"),
+        (["--label-weights", "1", "2"], "one finite number of 0 or more for each of the 1 columns"),
         (["--label=label,"], "--label label,: give the name of a column"),
         (["--label=label,nothing"], "no clip has anything in the column 'nothing'"),
         (["--head.head_size=8"], "--head.head_size: the 'sap' pooler has no such option; it has "),

@@ -216,7 +216,7 @@ def test_options_that_cannot_be_are_refused_before_anything_runs(
         (["--out", tmp_path], "is a folder; name a file"),
         (["--embeddings", "vectors.csv"], "must end with .npy or .npz"),
         (["--frame-weights", "--format=csv"], "does not fit into --format csv"),
-        (["--batch-seconds=0"], "--batch-seconds 0.0: must be above 0"),
+        (["--batch-seconds=0"], "--batch-seconds: found 0.0, must be above 0 and finite"),
         (["--device=gpu"], "--device gpu: is no device; allowed here: auto, cpu"),
         (["--device=cuda:7"], "--device cuda:7: this machine has none; allowed here: auto, cpu"),
         (["--format=xml"], "--format: found 'xml', allowed: "),

@@ -28,6 +28,7 @@ def test_batches_hold_alike_lengths_and_no_more_than_their_budget() -> None:
     assert batches == [[4], [1, 3], [2, 5, 0, 6]]
     assert list(plan_rows([], 80)) == []
     assert list(plan_rows([5, 5], 1)) == [[0], [1]]
+    assert list(plan_rows([5, 5], 1e308 * 16_000)) == [[0, 1]]
 
 
 def test_no_more_is_read_than_what_comes_next_needs(

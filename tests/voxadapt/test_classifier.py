@@ -2,6 +2,7 @@
 """The whole model: saved, loaded by another process, and asked in every way it can be asked."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -134,6 +135,7 @@ def test_options_that_cannot_be_are_refused_before_anything_is_read(
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"on_error": "skip"}, "on_error: found 'skip', allowed: 'raise', 'return'"),
         ({"batch_seconds": 0}, "batch_seconds: found 0, must be above 0"),
+        ({"batch_seconds": math.inf}, "batch_seconds: found inf, must be above 0 and finite"),
         ({"allowed_labels": ["hun"]}, "found label 'hun', .* Did you mean 'hum'"),
     ]
     for options, message in wrong:
