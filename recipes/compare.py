@@ -18,7 +18,7 @@ from voxadapt.recipes.corpora.splits import digest_rows
 from voxadapt.recipes.reporting.picture import check_picture
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.options import require
-from voxadapt.recipes.running.run_folder import versions, write_json
+from voxadapt.recipes.running.run_folder import make_folder, versions, write_json
 from voxadapt.recipes.scoring.compare_output import comparison_table, draw_comparison
 from voxadapt.recipes.scoring.metrics import SCORES
 from voxadapt.recipes.scoring.paired_bootstrap import (
@@ -82,6 +82,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     tested = [group_by_clip(read_predictions(folder)) for folder in folders]
     clips = shared_clips(options.runs, tested)
     warnings = find_warnings(options.runs, metrics, tested, clips)
+    for option, file in (("--json", options.json), ("--picture", options.picture)):
+        if file is not None:
+            make_folder(Path(file).parent, f"{option} {file}")
     found = resample_runs(tested, clips, samples=options.samples, seed=options.seed)
     result = {
         "clips": found.clips,

@@ -25,7 +25,7 @@ from voxadapt.recipes.corpora.demo_corpus import make_demo_corpus
 from voxadapt.recipes.corpora.manifest import read_manifest
 from voxadapt.recipes.running.command_line import UsageError, flag, leave, parse, run_command
 from voxadapt.recipes.running.options import require
-from voxadapt.recipes.running.run_folder import write_json
+from voxadapt.recipes.running.run_folder import make_folder, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     started = time.perf_counter()
     out = Path(options.out)
     clear(out)
+    make_folder(out, f"--out {out}")
     write_json(out / MARK, dataclasses.asdict(options))
 
     logger.info("1/3 the corpus: 8 made-up speakers × 4 emotions")

@@ -37,7 +37,7 @@ from voxadapt.recipes.exporting.parity import LIMIT, ParityRow, check_parity, pa
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.options import DEMO_CORPUS, CorpusOptions
 from voxadapt.recipes.running.process_group import join_processes
-from voxadapt.recipes.running.run_folder import read_record, write_json
+from voxadapt.recipes.running.run_folder import make_folder, read_record, write_json
 from voxadapt.recipes.scoring.corpus_names import choose_split
 from voxadapt.recipes.scoring.labelled_for import read_labelled_for
 
@@ -124,7 +124,8 @@ def check_target(options: ExportOptions) -> Path:
     """The file to write.
 
     Raises:
-        UsageError: It is not named, has another ending, or is there already.
+        UsageError: It is not named, has another ending, is there already, or its folder cannot be
+            made.
     """
     if options.onnx is None:
         raise UsageError("--onnx: missing; name the file to write, such as model.onnx")
@@ -135,10 +136,7 @@ def check_target(options: ExportOptions) -> Path:
     for path in [*files, *map(weights_name, files), sidecar(out)]:
         if path.exists():
             raise UsageError(f"--onnx {out}: {path} is there already; nothing was overwritten")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--onnx {out}: its folder cannot be made ({error})") from None
+    make_folder(out.parent, f"--onnx {out}")
     return out
 
 

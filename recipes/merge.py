@@ -14,6 +14,7 @@ from pathlib import Path
 
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.run_folder import make_folder
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     out = Path(options.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out}: is there already; nothing was overwritten. Name another")
+    make_folder(out.parent, f"--out {out}")
     SpeechClassifier.from_pretrained(options.run).merge().save_pretrained(out)
     size = sum(file.stat().st_size for file in out.iterdir())
     logger.info(

@@ -29,7 +29,7 @@ from voxadapt.recipes.running.options import (
 )
 from voxadapt.recipes.running.prepare import prepare_features
 from voxadapt.recipes.running.process_group import join_processes
-from voxadapt.recipes.running.run_folder import versions, write_json
+from voxadapt.recipes.running.run_folder import make_folder, versions, write_json
 from voxadapt.recipes.scoring.corpus_names import choose_split, name_corpora
 from voxadapt.recipes.scoring.evaluation import classify_clips, write_predictions
 from voxadapt.recipes.scoring.heard_clips import count_heard, say_heard
@@ -51,8 +51,9 @@ class ScoreOptions:
         data: Manifest (CSV or JSONL), folder with one sub-folder per class, `hf:NAME:SPLIT`, or
             `wds:PATTERN`. Left out, the demo corpus.
         split: Part to score: `train`, `valid` or `test` of the manifest's `split` column, or `all`.
-        out: File for the metrics, JSON; a file beside it with the ending .predictions.jsonl holds
-            each clip's probabilities, and one with the ending .bad_audio.jsonl the clips skipped.
+        out: File for the metrics, JSON; its folder is made if it is not there. A file beside it
+            with the ending .predictions.jsonl holds each clip's probabilities, and one with the
+            ending .bad_audio.jsonl the clips skipped.
         label: Column that holds the true label. Left out, the column that the model was trained on,
             or `label` where the data lacks it. A model of several label columns or of values reads
             those that it was trained on.
@@ -93,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             raise UsageError(
                 f"--out {out}: {file} is there already; nothing was overwritten. Name another file"
             )
+    if out is not None:
+        make_folder(out.parent, f"--out {out}")
     accelerator = join_processes()
     corpus_options = CorpusOptions(
         data=options.data,
@@ -133,8 +136,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     logger.info("%s: %s (%d clips)", options.split, show_scores(metrics), metrics["n"])
     say_heard(metrics["heard"], len(corpus.clips))
     if out is not None and predictions is not None and accelerator.is_main_process:
-        write_predictions(predictions, corpus.clips, activated, model.outputs, seconds)
-        write_json(out, metrics)  # last: a run that was killed has no metrics
+        try:
+            write_predictions(predictions, corpus.clips, activated, model.outputs, seconds)
+            write_json(out, metrics)  # last: a run that was killed has no metrics
+        except OSError as error:
+            raise UsageError(
+                f"--out {out}: cannot be written ({error}). Make room, or name another file"
+            ) from error
         logger.info("metrics %s, predictions %s", out, predictions)
     return metrics
 

@@ -23,6 +23,7 @@ from voxadapt.recipes.running.command_line import UsageError, flag, leave, parse
 from voxadapt.recipes.running.device_choice import choose_device
 from voxadapt.recipes.running.encoder_precision import usable_precision
 from voxadapt.recipes.running.options import check_batch_seconds
+from voxadapt.recipes.running.run_folder import make_folder
 from voxadapt.recipes.timelines.outputs import (
     Kind,
     check_free,
@@ -139,6 +140,7 @@ def main(argv: Sequence[str] | None = None) -> dict[Path, Overall]:
         stems = plan_stems(recordings.items(), Path(options.out))
         if not options.overwrite:
             check_free(stems.values(), kinds, label_columns(model.outputs))
+        make_folder(Path(options.out), f"--out {options.out}")
     found: dict[Path, Overall] = {}
     with stop_at_closed_pipe(), RecordingsProgress(recordings) as progress:
         for path in recordings:

@@ -153,6 +153,24 @@ def claim_out(out: Path, command: str, config: dict[str, Any], **settled: Any) -
         ) from None
 
 
+def make_folder(folder: Path, named: str) -> None:
+    """Make a folder that results go to, before hours are spent on them.
+
+    Args:
+        folder: The folder; it may be there.
+        named: The option with its value, for the message.
+
+    Raises:
+        UsageError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{named}: the folder {folder} cannot be made ({error}); name another"
+        ) from None
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON aside and rename it, so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -148,6 +148,8 @@ def test_options_are_checked_and_nothing_is_overwritten(run_cli: Run) -> None:
         (["a", "b", "--samples=5"], "--samples: found 5"),
         (["a", "b", "--picture=c.xyz"], "cannot be drawn as 'xyz'"),
         (["a", "b", "--json=a/metrics.json"], "is there already; nothing was overwritten"),
+        (["a", "b", "--json=a/metrics.json/c"], "--json a/metrics.json/c: the folder"),
+        (["a", "b", "--picture=a/metrics.json/c.png"], "--picture a/metrics.json/c.png: the fol"),
     ):
         ran = run_cli("compare", *given)
         assert ran.code == 2, given

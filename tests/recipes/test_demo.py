@@ -74,6 +74,13 @@ def test_a_file_is_no_folder_for_a_demo(tmp_path: Path) -> None:
         clear(tmp_path / "out")
 
 
+def test_a_folder_below_a_file_cannot_be_made(run_cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = run_cli("demo", "--out=file/demo")
+    assert ran.code == 2
+    assert "--out file/demo: the folder file/demo cannot be made" in ran.err
+
+
 def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path) -> None:
     mine = tmp_path / "pretrain" / "mine.txt"
     mine.parent.mkdir()

@@ -164,7 +164,7 @@ def test_what_cannot_be_is_refused_before_anything_runs(
         ((finetuned, "--onnx=half.onnx", "--int8"), "half.int8.onnx is there already"),
         ((finetuned, "--onnx=told.onnx"), "told.json is there already"),
         ((finetuned, "--onnx=large.onnx"), "large.onnx.data is there already"),
-        ((finetuned, "--onnx=there.onnx/m.onnx"), "its folder cannot be made"),
+        ((finetuned, "--onnx=there.onnx/m.onnx"), "the folder there.onnx cannot be made"),
         ((finetuned / "model", "--onnx=m.onnx", "--int8"), "--data: missing; --int8 shows"),
         ((finetuned, "--onnx=m.onnx", "--data", "no.csv"), "no.csv"),
         (("./no-run", "--onnx=m.onnx"), "./no-run: there is no such folder"),

@@ -40,6 +40,7 @@ def test_what_cannot_be_merged_or_would_be_overwritten_is_refused(
         ((lora_run,), "--out: missing"),
         ((lora_run, "--out=full"), "--out full: is there already"),
         ((lora_run, "--out=full/file"), "--out full/file: is there already"),
+        (("nowhere/at/all", "--out=full/file/merged"), "--out full/file/merged: the folder"),
         (("nowhere/at/all", "--out=merged"), "there is no such folder"),
     ):
         ran = run_cli("merge", *arguments)

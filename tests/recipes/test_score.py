@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from voxadapt.recipes import score
 from voxadapt.recipes.running import encoder_precision
 
 Run = Callable[..., Any]
@@ -28,12 +29,12 @@ def test_the_test_part_scores_what_the_run_found(
 ) -> None:
     ran = run_cli("score", finetuned, *options, "--split=test", "--out=score.json")
     assert ran.code == 0, ran.err
-    score, metrics = read("score.json"), read(finetuned / "metrics.json")
+    found, metrics = read("score.json"), read(finetuned / "metrics.json")
     for name in ("labels", "n", "ua", "wa", "macro_f1", "confusion", "ci95", "per_class_recall"):
-        assert score[name] == metrics[name], name
-    assert score["ece"] == pytest.approx(metrics["ece"], abs=1e-4)
-    assert score["left_out"] == 0
-    assert score["config"]["run"] == str(finetuned)
+        assert found[name] == metrics[name], name
+    assert found["ece"] == pytest.approx(metrics["ece"], abs=1e-4)
+    assert found["left_out"] == 0
+    assert found["config"]["run"] == str(finetuned)
     lines = [
         [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         for path in (Path("score.predictions.jsonl"), finetuned / "predictions.jsonl")
@@ -101,6 +102,29 @@ def test_nothing_is_overwritten(
     assert f"{taken} is there already; nothing was overwritten" in ran.err
     assert Path(taken).read_text() == "mine"
     assert [path.name for path in Path(".").iterdir()] == [taken]
+
+
+def test_the_folder_of_the_scores_is_made_before_anything_is_scored(
+    run_cli: Run, options: list[str], finetuned: Path
+) -> None:
+    ran = run_cli("score", finetuned, *options, "--out=deep/er/score.json")
+    assert ran.code == 0, ran.err
+    names = ["score.json", "score.predictions.jsonl"]
+    assert sorted(path.name for path in Path("deep/er").iterdir()) == names
+    Path("file").touch()
+    ran = run_cli("score", "./no-model", *options, "--out=file/score.json")
+    refused(ran, "--out file/score.json: the folder file cannot be made")
+
+
+def test_scores_that_cannot_be_written_are_one_message(
+    run_cli: Run, options: list[str], finetuned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(score, "write_predictions", refuse)
+    ran = run_cli("score", finetuned, *options, "--out=score.json")
+    refused(ran, "--out score.json: cannot be written", "No space left", "Make room")
 
 
 def refused(ran: Any, *needles: str) -> None:

@@ -213,6 +213,15 @@ def test_wrong_options_are_one_message(
     assert ran.out == ""
 
 
+def test_a_file_is_no_folder_for_timelines(
+    model: Path, calls: Path, run_cli: Callable[..., Any]
+) -> None:
+    Path("out").write_text("mine")
+    ran = run_cli("timeline", model, calls / "long.flac", "--out=out")
+    assert (ran.code, ran.out) == (2, "")  # before the recording is heard
+    assert "--out out: the folder out cannot be made" in ran.err
+
+
 def test_a_track_of_two_recordings(model: Path, calls: Path, run_cli: Callable[..., Any]) -> None:
     ran = run_cli("timeline", model, calls, "--format=audacity")
     assert ran.code == 2

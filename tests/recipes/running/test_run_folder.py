@@ -13,6 +13,7 @@ from voxadapt.recipes.running.run_folder import (
     claim_out,
     compare_configs,
     flatten,
+    make_folder,
     read_record,
     versions,
     write_json,
@@ -105,6 +106,16 @@ def test_a_folder_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         claim_out(tmp_path / "file" / "run", "finetune", CONFIG)
+
+
+def test_a_folder_for_results_is_made_or_the_option_is_named(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_folder(tmp_path / "deep" / "er", "--out x")
+    assert (tmp_path / "deep" / "er").is_dir()
+    (tmp_path / "file").write_text("")
+    for wrong in ("file", "file/deep"):
+        with pytest.raises(UsageError, match=f"^--out x: the folder .*{wrong} cannot be made"):
+            make_folder(tmp_path / wrong, "--out x")
 
 
 def test_compare_and_flatten() -> None:
