@@ -17,7 +17,7 @@ import re
 import sys
 import time
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -256,9 +256,31 @@ def parse(
     values = parsed.as_dict()
     values.pop("config", None)
     try:
+        refuse_empty(values, positionals)
         return build_options(config_class, values)
     except ValueError as error:
         parser.error(str(error))
+
+
+def refuse_empty(values: Mapping[str, Any], positionals: Sequence[str] = ()) -> None:
+    """Refuse texts that are empty, as ``--out "$OUT"`` is where the shell knows no such name.
+
+    No option means anything by one, and as a path it would be the present folder.
+
+    Args:
+        values: Values by the names of the fields.
+        positionals: Fields given by position.
+
+    Raises:
+        ValueError: Naming the option.
+    """
+    for name, value in values.items():
+        if value == "" or (isinstance(value, list) and "" in value):
+            option = name if name in positionals else flag(name)
+            raise ValueError(
+                f"{option}: found {value!r}, must not be empty; give a value (a variable of the "
+                "shell may be unset)"
+            )
 
 
 def build_options(config_class: type[Config], values: dict[str, Any], group: str = "") -> Config:

@@ -173,6 +173,44 @@ def test_a_mistake_on_the_command_line_is_one_message(
         assert needle in message
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["there", "--names", ""], "--names: found [''], must not be empty"),
+        (["there", "--names", "a", ""], "--names: found ['a', ''], must not be empty"),
+        (["there", "--kind="], "--kind: found '', must not be empty"),
+        (["there", "--kind", ""], "--kind: found '', must not be empty"),
+        (["there", "--config", "empty.yaml"], "--kind: found '', must not be empty"),
+        ([""], "target: found '', must not be empty"),
+    ],
+)
+def test_an_empty_text_is_no_value(
+    argv: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.yaml").write_text("kind: ''\n")
+    message = refused(capsys, lambda: read(*argv))
+    assert message.startswith(f"x.py: error: {said}; ")
+    assert message.count("\n") == 1
+
+
+def test_an_empty_path_is_not_the_present_folder(run_cli: Run, finetuned: Path) -> None:
+    for recipe, given, option in (
+        ("finetune", ["--data", ""], "--data"),
+        ("finetune", ["--out", ""], "--out"),
+        ("pretrain_adapter", ["--features", ""], "--features"),
+        ("score", [finetuned, "--out", ""], "--out"),
+        ("predict", [finetuned, ""], "files"),
+        ("init_data", [""], "source"),
+    ):
+        assert_refused(run_cli(recipe, *given), [f"{option}: found ", "must not be empty"])
+    assert list(Path(".").iterdir()) == []
+
+
 def test_a_missing_position_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "target" in refused(capsys, lambda: read())
 
