@@ -95,61 +95,63 @@ def fit(
     budget = padded_budget(options.batch_seconds, data.frame_rate)
     valid, score = data.splits.valid, selection_name(data.outputs)
     last = epochs or options.epochs
-    bar = tqdm(
+    with tqdm(
         total=last,
         initial=state.epoch,
         desc="once more on all" if epochs else "fine-tuning",
         unit="epoch",
         disable=not accelerator.is_main_process,
         file=sys.stderr,
-    )
-    while state.epoch < last and (
-        epochs or not out_of_patience(state.history, options.patience, score)
-    ):
-        if options.max_epochs is not None and state.epoch >= options.max_epochs:
-            bar.close()
-            return None
-        batches = plan_epoch(data, options, seed, state.epoch, budget)
-        wrapped.train()
-        losses = []
-        for number, rows in enumerate(batches):
-            share = (state.epoch + number / len(batches)) / options.epochs
-            cycle = one_cycle(share, warmup=options.optimizer.warmup)
-            losses.append(
-                train_step(wrapped, optimizer, rows, data, options, seed, state, cycle, accelerator)
-            )
-            state.step += 1
-            update_average(averaged, model, average_decay(state.step, options.optimizer.averaging))
-        check_weights(averaged, state, out)
-        entry = {
-            "train_loss": float(np.average(losses, weights=[len(rows) for rows in batches])),
-            **({} if epochs else validate(averaged, data, valid, accelerator, budget)),
-            "learning_rate": options.optimizer.learning_rate * cycle,
-            **layer_weights(averaged),
-        }
-        log_values(accelerator, entry, step=state.epoch)
-        state.history.append({"epoch": float(state.epoch), **entry})
-        if epochs:
-            keep_epoch(state, averaged.trained_state())
-        else:
-            keep_best(state, entry, averaged.trained_state(), score)
-        state.epoch += 1
-        shown = {f"valid_{score}": entry.get(f"valid_{score}"), "loss": entry["train_loss"]}
-        bar.set_postfix(
-            {name: f"{value:.3f}" for name, value in shown.items() if value is not None}
-        )
-        bar.update()
-        if accelerator.is_main_process:
-            checkpoint = {
-                "model": model.trained_state(),
-                "averaged": averaged.trained_state(),
-                "optimizer": optimizer.state_dict(),
-                "state": vars(state),
-                "data": fingerprint,
+    ) as bar:
+        while state.epoch < last and (
+            epochs or not out_of_patience(state.history, options.patience, score)
+        ):
+            if options.max_epochs is not None and state.epoch >= options.max_epochs:
+                return None
+            batches = plan_epoch(data, options, seed, state.epoch, budget)
+            wrapped.train()
+            losses = []
+            for number, rows in enumerate(batches):
+                share = (state.epoch + number / len(batches)) / options.epochs
+                cycle = one_cycle(share, warmup=options.optimizer.warmup)
+                losses.append(
+                    train_step(
+                        wrapped, optimizer, rows, data, options, seed, state, cycle, accelerator
+                    )
+                )
+                state.step += 1
+                update_average(
+                    averaged, model, average_decay(state.step, options.optimizer.averaging)
+                )
+            check_weights(averaged, state, out)
+            entry = {
+                "train_loss": float(np.average(losses, weights=[len(rows) for rows in batches])),
+                **({} if epochs else validate(averaged, data, valid, accelerator, budget)),
+                "learning_rate": options.optimizer.learning_rate * cycle,
+                **layer_weights(averaged),
             }
-            save_checkpoint(out, checkpoint)
-        accelerator.wait_for_everyone()
-    bar.close()
+            log_values(accelerator, entry, step=state.epoch)
+            state.history.append({"epoch": float(state.epoch), **entry})
+            if epochs:
+                keep_epoch(state, averaged.trained_state())
+            else:
+                keep_best(state, entry, averaged.trained_state(), score)
+            state.epoch += 1
+            shown = {f"valid_{score}": entry.get(f"valid_{score}"), "loss": entry["train_loss"]}
+            bar.set_postfix(
+                {name: f"{value:.3f}" for name, value in shown.items() if value is not None}
+            )
+            bar.update()
+            if accelerator.is_main_process:
+                checkpoint = {
+                    "model": model.trained_state(),
+                    "averaged": averaged.trained_state(),
+                    "optimizer": optimizer.state_dict(),
+                    "state": vars(state),
+                    "data": fingerprint,
+                }
+                save_checkpoint(out, checkpoint)
+            accelerator.wait_for_everyone()
     if state.epoch < last:
         logger.info(
             "no better score on the validation part for %d epochs: stopped after epoch %d",

@@ -211,6 +211,27 @@ def test_weights_that_are_not_finite_are_neither_chosen_nor_saved(
     assert all(bool(torch.isfinite(tensor).all()) for tensor in saved["model"].values())
 
 
+def test_the_bar_of_a_run_that_is_stopped_ends_its_line(
+    data: LabelledFrames,
+    make_model: Make,
+    make_options: Make,
+    accelerator: Accelerator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_arguments: Any) -> None:
+        raise UsageError("the loss is not finite")
+
+    monkeypatch.setattr(fit_classifier, "train_step", refuse)
+    with pytest.raises(UsageError, match="the loss is not finite") as told:
+        fit(make_model(), data, make_options(), 0, accelerator, tmp_path)
+    shown = capsys.readouterr().err
+    assert told.value.__traceback__ is not None  # which holds the bar while the message is printed
+    assert "fine-tuning" in shown
+    assert shown.endswith("\n")
+
+
 def test_a_full_disk_under_the_log_is_a_message(
     data: LabelledFrames,
     make_model: Make,
