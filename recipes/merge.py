@@ -8,6 +8,7 @@ holds the encoder's layers whole.
 """
 
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> Path:
     SpeechClassifier.from_pretrained(options.run).merge().save_pretrained(out)
     size = sum(file.stat().st_size for file in out.iterdir())
     logger.info(
-        "merged model %s, %.1f MB; use it:  voxadapt predict %s CLIP.wav", out, size / 1e6, out
+        "merged model %s, %.1f MB; use it:  voxadapt predict %s CLIP.wav",
+        out,
+        size / 1e6,
+        shlex.quote(str(out)),
     )
     return out
 

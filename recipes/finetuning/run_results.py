@@ -3,6 +3,7 @@
 
 import json
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def log_result(out: Path, metrics: dict[str, Any]) -> None:
     logger.info("model %s, metrics %s", out / "model", out / "metrics.json")
     if (out / "report.html").exists():
         logger.info("report %s", out / "report.html")
-    logger.info("use it:  voxadapt predict %s CLIP.wav", out)
+    logger.info("use it:  voxadapt predict %s CLIP.wav", shlex.quote(str(out)))
 
 
 def _scale(name: str) -> int:

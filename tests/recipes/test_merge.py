@@ -18,15 +18,16 @@ def test_the_merged_model_predicts_the_same_where_peft_is_missing(
 ) -> None:
     clip = corpus.with_name("hum_3_0.wav")
     expected = SpeechClassifier.from_pretrained(lora_run).predict(clip)
-    ran = run_cli("merge", lora_run, "--out=merged")
+    ran = run_cli("merge", lora_run, "--out=a merged model")
     assert ran.code == 0, ran.err
-    assert "merged model merged" in ran.err
+    assert "merged model a merged model" in ran.err
+    assert "voxadapt predict 'a merged model' CLIP.wav" in ran.err
     names = {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"}
-    assert {path.name for path in Path("merged").iterdir()} == names
+    assert {path.name for path in Path("a merged model").iterdir()} == names
     monkeypatch.setitem(sys.modules, "peft", None)  # an import of it would fail
     with pytest.raises(ImportError):
         SpeechClassifier.from_pretrained(lora_run)
-    found = SpeechClassifier.from_pretrained("merged").predict(clip)
+    found = SpeechClassifier.from_pretrained("a merged model").predict(clip)
     assert found.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
 
 
