@@ -8,6 +8,7 @@ through torch's weights-only unpickler.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -207,6 +208,9 @@ def _explained(name: str, load: Callable[[], _Result]) -> _Result:
     """Run `load`, and turn what goes wrong into one message that says what to do."""
     import safetensors
 
+    if os.path.isfile(name):
+        # transformers would ask the hub for it, again and again.
+        raise BackboneError(_is_file(name))
     try:
         return load()
     except (
@@ -219,6 +223,17 @@ def _explained(name: str, load: Callable[[], _Result]) -> _Result:
     ) as error:
         first_line = str(error).strip().split("\n")[0].rstrip(".")
         raise _cannot_load(name, first_line) from error
+
+
+def _is_file(name: str) -> str:
+    message = f"{name} is a file, but a hub id or a folder is needed: "
+    folder = Path(name).parent
+    if (folder / "config.json").is_file():
+        return f"{message}give its folder, {folder}."
+    return (
+        f"{message}give a folder with config.json and model.safetensors (or pytorch_model.bin), as "
+        "save_pretrained or `hf download` writes them."
+    )
 
 
 def _cannot_load(name: str, why: str) -> BackboneError:

@@ -138,6 +138,20 @@ def test_a_folder_without_config(folder):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_file_in_place_of_its_folder(folder, name, monkeypatch):
+    monkeypatch.setattr("transformers.utils.cached_file", pytest.fail)  # the hub is not asked
+    with pytest.raises(BackboneError, match="is a file, but a hub id or a folder") as caught:
+        load_backbone(str(folder / name))
+    assert str(caught.value).endswith(f"give its folder, {folder}.")
+
+
+def test_a_file_that_is_no_part_of_a_checkpoint(tmp_path):
+    (tmp_path / "weights.pt").touch()
+    with pytest.raises(BackboneError, match=r"weights\.pt is a file.* folder with config\.json"):
+        load_backbone(tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_damaged_files(folder, name):
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: len(content) // 2])
