@@ -4,7 +4,7 @@
     python recipes/serve.py runs/finetune
     curl -F file=@clip.wav http://127.0.0.1:7860/predict
 
-Needs ``pip install 'voxadapt[serve]'``.
+Needs ``pip install -e '.[serve]'``.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ import torch
 
 from voxadapt.backbones import Precision
 from voxadapt.classifier import SpeechClassifier
+from voxadapt.extras import install_command
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.encoder_precision import usable_precision
 from voxadapt.recipes.serving.address import address_of, exposure_warning, open_socket
@@ -175,7 +176,7 @@ def _check_packages(page: bool) -> None:
     if missing:
         raise UsageError(
             f"serve needs {', '.join(missing)}, which this Python does not have: "
-            "pip install 'voxadapt[serve]'"
+            f"{install_command('serve')}"
         )
 
 

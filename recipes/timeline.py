@@ -64,7 +64,7 @@ class TimelineOptions:
             none; left out, it is one window.
         vad: What the model is asked about: `none` is everything but digital silence, `energy` what
             is loud for the recording, `silero` what the silero-vad network takes for speech (pip
-            install 'voxadapt[vad]').
+            install -e '.[vad]').
         min_speech: Share of the stretch that a window stands for that must be speech, for the model
             to be asked; above 0, at most 1.
         allowed_labels: Labels that may come up, of the first label column; the probabilities of the

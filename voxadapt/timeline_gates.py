@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .extras import install_command
 from .timeline_speech import Gate, Span, append_span
 
 _FRAME_SECONDS = 0.03
@@ -117,7 +118,7 @@ class SileroGate:
             import silero_vad
         except ImportError as error:
             raise ImportError(
-                "silero-vad is not installed: pip install 'voxadapt[vad]', or use the gate "
+                f"silero-vad is not installed: {install_command('vad')}, or use the gate "
                 "'energy', which needs no package"
             ) from error
         torch.set_num_threads(threads)  # importing it sets one thread for the whole process

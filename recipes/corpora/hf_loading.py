@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from voxadapt.extras import install_command
 from voxadapt.recipes.corpora.errors import DataError, did_you_mean, some_of
 from voxadapt.recipes.corpora.hf_name import HFName
 
@@ -27,7 +28,7 @@ def load_splits(name: HFName) -> dict[str, Any]:
         import datasets
     except ImportError as error:
         raise DataError(
-            f"'hf:{name.dataset}' needs the datasets library: pip install 'voxadapt[hf]'"
+            f"'hf:{name.dataset}' needs the datasets library: {install_command('hf')}"
         ) from error
     try:
         if _is_saved(Path(name.dataset)):

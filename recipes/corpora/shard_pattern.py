@@ -4,6 +4,7 @@
 import os
 from pathlib import Path
 
+from voxadapt.extras import install_command
 from voxadapt.recipes.corpora.errors import DataError, some_of
 
 WDS_PREFIX = "wds:"
@@ -19,7 +20,7 @@ def expand_shards(text: str) -> list[Path]:
         from webdataset.shardlists import expand_urls
     except ImportError as error:
         raise DataError(
-            f"{text!r} needs the webdataset library: pip install 'voxadapt[webdataset]'"
+            f"{text!r} needs the webdataset library: {install_command('webdataset')}"
         ) from error
     pattern = text.removeprefix(WDS_PREFIX)
     if not pattern or "://" in pattern or pattern.startswith("pipe:"):

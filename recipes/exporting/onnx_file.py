@@ -16,6 +16,7 @@ import torch
 
 from voxadapt.backbones import SAMPLE_RATE
 from voxadapt.classifier import SpeechClassifier
+from voxadapt.extras import install_command
 from voxadapt.outputs import LabelOutputs, ValueOutputs
 from voxadapt.recipes.exporting.model_graph import ModelGraph
 from voxadapt.recipes.running.command_line import UsageError
@@ -49,7 +50,7 @@ def require_packages() -> None:
     if missing:
         raise ExportError(
             f"export needs {', '.join(missing)}, which is not installed here; install it with  "
-            "pip install 'voxadapt[onnx]'"
+            f"{install_command('onnx')}"
         )
 
 

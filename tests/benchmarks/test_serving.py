@@ -43,7 +43,7 @@ def test_clips_are_spread_over_the_folder(load_benchmark: Load, tmp_path: Path) 
 def test_it_measures_a_server(
     load_benchmark: Load, finetuned: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("fastapi", reason="needs pip install 'voxadapt[serve]'")
+    pytest.importorskip("fastapi", reason="needs pip install -e '.[serve]'")
     serving = load_benchmark("serving").main
     options = [str(finetuned), "--clips", str(corpus.parent), "--out", str(tmp_path / "out.json")]
     serving.main([*options, "--clients=8", "--seconds=3", "--warm-up=1"])

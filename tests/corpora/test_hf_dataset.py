@@ -231,4 +231,4 @@ def test_what_is_not_here_offline():
 
 def test_without_the_library(saved, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    assert "pip install 'voxadapt[hf]'" in refusal(f"hf:{saved}")
+    assert "pip install -e '.[hf]'" in refusal(f"hf:{saved}")

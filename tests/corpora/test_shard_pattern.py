@@ -49,4 +49,4 @@ def test_shards_are_files(url):
 
 def test_without_the_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "webdataset.shardlists", None)
-    assert "pip install 'voxadapt[webdataset]'" in refusal("wds:a.tar")
+    assert "pip install -e '.[webdataset]'" in refusal("wds:a.tar")

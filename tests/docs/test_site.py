@@ -11,7 +11,7 @@ from pathlib import Path
 import docs_pages as pages
 import pytest
 
-pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install 'voxadapt[docs]'")
+pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install -e '.[docs]'")
 
 
 @pytest.fixture(scope="module")

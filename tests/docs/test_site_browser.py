@@ -14,7 +14,7 @@ from typing import Any
 import docs_pages as pages
 import pytest
 
-pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install 'voxadapt[docs]'")
+pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install -e '.[docs]'")
 _PATH = pages.ROOT / "tests" / "recipes" / "browser.py"
 _SPEC = importlib.util.spec_from_file_location("browser", _PATH)
 assert _SPEC is not None

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="needs pip install 'voxadapt[onnx]'")
+onnx = pytest.importorskip("onnx", reason="needs pip install -e '.[onnx]'")
 for package in ("onnxruntime", "onnxscript"):
-    pytest.importorskip(package, reason="needs pip install 'voxadapt[onnx]'")
+    pytest.importorskip(package, reason="needs pip install -e '.[onnx]'")
 
 from voxadapt import SpeechClassifier  # noqa: E402
 from voxadapt.backbones import read_audio  # noqa: E402
@@ -183,7 +183,7 @@ def test_a_missing_package_is_named(
     ran = run_cli("export", finetuned, "--onnx=model.onnx")
     assert ran.code == 2
     assert "export needs not_a_package, which is not installed" in ran.err
-    assert "pip install 'voxadapt[onnx]'" in ran.err
+    assert "pip install -e '.[onnx]'" in ran.err
 
 
 def test_without_data_it_is_the_runs_own(finetuned: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("fastapi", reason="needs pip install 'voxadapt[serve]'")
+pytest.importorskip("fastapi", reason="needs pip install -e '.[serve]'")
 
 from voxadapt.recipes import serve
 
@@ -71,7 +71,7 @@ def test_what_is_not_installed_is_named(
     ran = run_cli("serve", finetuned, "--port=0")
     assert ran.code == 2
     assert "serve needs gradio" in ran.err
-    assert "pip install 'voxadapt[serve]'" in ran.err
+    assert "pip install -e '.[serve]'" in ran.err
 
 
 def test_it_answers_and_ends_when_told_to(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("gradio", reason="needs pip install 'voxadapt[serve]'")
+pytest.importorskip("gradio", reason="needs pip install -e '.[serve]'")
 
 _SPEC = importlib.util.spec_from_file_location("browser", Path(__file__).with_name("browser.py"))
 assert _SPEC is not None

@@ -234,7 +234,7 @@ def test_a_gate_that_is_not_installed_is_named(
     monkeypatch.setitem(sys.modules, "silero_vad", None)
     ran = run_cli("timeline", model, calls / "long.flac", "--vad=silero")
     assert ran.code == 2
-    assert "pip install 'voxadapt[vad]'" in ran.err
+    assert "pip install -e '.[vad]'" in ran.err
 
 
 def test_a_reader_that_has_gone_ends_it_quietly(model: Path, calls: Path) -> None:

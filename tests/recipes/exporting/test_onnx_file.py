@@ -15,7 +15,7 @@ from voxadapt.backbones import Lora, OpenLayers
 from voxadapt.outputs import LabelOutputs, ValueOutputs
 
 for package in ("onnx", "onnxruntime", "onnxscript"):
-    pytest.importorskip(package, reason="needs pip install 'voxadapt[onnx]'")
+    pytest.importorskip(package, reason="needs pip install -e '.[onnx]'")
 
 from voxadapt.recipes.exporting import onnx_file  # noqa: E402
 from voxadapt.recipes.exporting.onnx_session import OnnxModel  # noqa: E402

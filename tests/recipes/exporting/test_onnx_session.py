@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-onnx = pytest.importorskip("onnx", reason="needs pip install 'voxadapt[onnx]'")
-pytest.importorskip("onnxruntime", reason="needs pip install 'voxadapt[onnx]'")
+onnx = pytest.importorskip("onnx", reason="needs pip install -e '.[onnx]'")
+pytest.importorskip("onnxruntime", reason="needs pip install -e '.[onnx]'")
 
 from voxadapt.recipes.exporting.onnx_session import OnnxModel  # noqa: E402
 

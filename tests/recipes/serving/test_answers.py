@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-pytest.importorskip("pydantic", reason="needs pip install 'voxadapt[serve]'")
+pytest.importorskip("pydantic", reason="needs pip install -e '.[serve]'")
 
 from voxadapt.frame_weights import FrameWeights
 from voxadapt.outputs import LabelOutputs, ValueOutputs

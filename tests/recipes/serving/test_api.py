@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("fastapi", reason="needs pip install 'voxadapt[serve]'")
+pytest.importorskip("fastapi", reason="needs pip install -e '.[serve]'")
 httpx = pytest.importorskip("httpx")
 
 Start = Callable[..., Any]

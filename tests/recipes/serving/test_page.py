@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("gradio", reason="needs pip install 'voxadapt[serve]'")
+pytest.importorskip("gradio", reason="needs pip install -e '.[serve]'")
 
 import voxadapt.recipes.serving as serving
 from voxadapt.recipes.serving import upload_folder

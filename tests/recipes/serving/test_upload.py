@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("python_multipart", reason="needs pip install 'voxadapt[serve]'")
+pytest.importorskip("python_multipart", reason="needs pip install -e '.[serve]'")
 
 from voxadapt.recipes.serving.clip_reading import UploadedAudio
 from voxadapt.recipes.serving.refusal import RefusedError
