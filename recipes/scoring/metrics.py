@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from voxadapt.recipes.scoring.resampled_interval import resampled_interval, units_of_scores
+
 SCORES = ("wa", "ua", "macro_f1")
 
 MINIMUM_SPEAKERS = 5
@@ -84,7 +86,8 @@ def bootstrap_interval(
     Clips of one speaker are not independent, so whole speakers are resampled where every clip has
     one and there are at least `MINIMUM_SPEAKERS`; otherwise clips are, which gives intervals too
     narrow for new speakers. The intervals hold for this trained model: they do not cover what
-    another seed or training set would change.
+    another seed or training set would change. Where resamples do not differ, as where every clip is
+    right, an exact interval takes their place (see `resampled_interval`).
 
     Args:
         labels: the names of the C classes, in the order of their numbers.
@@ -131,13 +134,17 @@ def bootstrap_interval(
     probability = draws / draws.sum()
     drawn = np.random.default_rng(seed).multinomial(draws.sum(), probability, samples).astype(float)
     shape, right = (len(draws), len(labels)), true == predicted
+    of_class = count_pairs(units, true, shape)
     scores = scores_of_counts(
         right=drawn @ count_pairs(units[right], true[right], shape),
-        true=drawn @ count_pairs(units, true, shape),
+        true=drawn @ of_class,
         predicted=drawn @ count_pairs(units, predicted, shape),
     )
-    edges = [50 * (1 - level), 50 * (1 + level)]
-    return {name: np.percentile(scores[name], edges).tolist() for name in SCORES} | {"unit": unit}
+    sizes = units_of_scores(of_class, draws)
+    return {
+        **{name: resampled_interval(scores[name], sizes[name], level) for name in SCORES},
+        "unit": unit,
+    }
 
 
 def expected_calibration_error(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from voxadapt.recipes.scoring.metrics import SCORES, count_pairs, known_speakers, scores_of_counts
+from voxadapt.recipes.scoring.resampled_interval import resampled_interval, units_of_scores
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,20 @@ class Resampled:
     Attributes:
         scores: Of each run, ``[runs]`` by name: `wa`, `ua`, `macro_f1`.
         resampled: Of each run in each resample, ``[samples, runs]`` by name.
+        units: How many clips or speakers each score rests on, by name.
         unit: What was resampled, ``clip`` or ``speaker``.
         clips: How many clips.
     """
 
     scores: dict[str, np.ndarray]
     resampled: dict[str, np.ndarray]
+    units: Mapping[str, int]
     unit: str
     clips: int
 
     def interval(self, name: str, run: int, level: float = 0.95) -> list[float]:
-        """Percentile interval of a run's score."""
-        return self._edges(self.resampled[name][:, run], level)
+        """Interval of a run's score."""
+        return resampled_interval(self.resampled[name][:, run], self.units[name], level)
 
     def difference(self, name: str, run: int, other: int, level: float = 0.95) -> dict[str, Any]:
         """How far a run's score is above another's.
@@ -77,12 +80,8 @@ class Resampled:
         found = float(self.scores[name][run] - self.scores[name][other])
         below = np.mean(drawn <= 0) if found > 0 else np.mean(drawn >= 0)
         p = min(1.0, max(2 * float(below), 1 / len(drawn)))
-        edges = self._edges(drawn, level)
+        edges = np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)]).tolist()
         return {"difference": found, "interval": edges, "p": 1.0 if found == 0 else p}
-
-    @staticmethod
-    def _edges(drawn: np.ndarray, level: float) -> list[float]:
-        return np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)]).tolist()
 
 
 def resample_runs(
@@ -131,6 +130,7 @@ def resample_runs(
     return Resampled(
         {name: np.array(values) for name, values in scores.items()},
         {name: np.stack(values, axis=1) for name, values in resampled.items()},
+        units_of_scores(of_class, np.ones(units, dtype=np.int64)),
         "clip" if speakers is None else "speaker",
         len(clips),
     )

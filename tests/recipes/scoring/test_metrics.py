@@ -159,10 +159,30 @@ def test_interval_follows_the_seed_alone_and_is_json() -> None:
     assert json.loads(json.dumps(first)) == first
 
 
-def test_perfect_predictions_have_no_spread() -> None:
-    true = make_predictions()[0]
+def test_few_clips_that_are_all_right_are_not_certain() -> None:
+    true = np.array([0, 0, 0, 0, 1, 1])
     interval = bootstrap_interval(LABELS, true, true)
-    assert interval["wa"] == interval["ua"] == interval["macro_f1"] == [1.0, 1.0]
+    assert interval["wa"] == [pytest.approx(0.025 ** (1 / 6)), 1.0]
+    # Two clips tell of the second class, so the mean recall rests on two of each.
+    assert interval["ua"] == interval["macro_f1"] == [pytest.approx(0.025 ** (1 / 4)), 1.0]
+    wrong = bootstrap_interval(LABELS, true, 1 - true)
+    assert wrong["wa"] == [0.0, pytest.approx(1 - 0.025 ** (1 / 6))]
+
+
+def test_speakers_that_are_all_right_count_as_so_many_units() -> None:
+    true = np.tile([0, 1], 50)
+    speakers = [str(number) for number in np.repeat(np.arange(5), 20)]
+    interval = bootstrap_interval(LABELS, true, true, speakers=speakers, level=0.9)
+    assert interval["unit"] == "speaker"
+    for name in ("wa", "ua", "macro_f1"):
+        assert interval[name] == [pytest.approx(0.05 ** (1 / 5)), 1.0]
+
+
+def test_a_model_that_says_one_class_only_is_not_certain() -> None:
+    true = np.repeat([0, 1], 50)
+    interval = bootstrap_interval(LABELS, true, np.zeros(100, dtype=int))
+    assert interval["ua"] == pytest.approx([0.3983, 0.6017], abs=1e-4)  # 50 of 100, from a table
+    assert json.loads(json.dumps(interval)) == interval
 
 
 def test_wrong_bootstrap_options_are_refused() -> None:

@@ -129,6 +129,13 @@ def test_runs_that_say_the_same_do_not_differ() -> None:
     }
 
 
+def test_a_run_that_is_right_on_all_of_few_clips_is_not_certain() -> None:
+    records = make_records(clips=9, right=1.0, seeds=2)
+    found = compare(records, make_records(clips=9))
+    for name in ("wa", "ua", "macro_f1"):
+        assert found.interval(name, 0) == [pytest.approx(0.025 ** (1 / 9)), 1.0]
+
+
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     """Runs that are right with 0.7 and 0.6: the true difference of WA is 0.1 times 2/3."""
     held = 0
