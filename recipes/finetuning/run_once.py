@@ -26,6 +26,7 @@ from voxadapt.recipes.finetuning.model_building import build_model
 from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.finetuning.run_plan import PlannedRun, draw_splits
 from voxadapt.recipes.finetuning.run_results import split_record
+from voxadapt.recipes.finetuning.start_lines import describe_classes, describe_training
 from voxadapt.recipes.finetuning.temperature import (
     Calibration,
     activate_logits,
@@ -103,6 +104,8 @@ def run_once(shared: SharedParts, run: PlannedRun) -> dict[str, Any] | None:
         *(len(part) for part in (splits.train, splits.valid, splits.test)),
         describe_outputs(data.outputs),
     )
+    if classes := describe_classes(data):
+        logger.info("%s", classes)
 
     model = make_model(shared, data, run.seed)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -187,6 +190,7 @@ def fit_and_log(
 ) -> FitState | None:
     """As `fit`, with a log in the folder; Accelerate keeps hold of nothing afterwards."""
     start_log(accelerator, out)
+    logger.info("%s", describe_training(data, options, seed, accelerator, epochs=epochs))
     state = fit(model, data, options, seed, accelerator, out, epochs=epochs)
     finish_log(accelerator)
     # It would keep model and optimiser of every fold and seed until the command ends.

@@ -52,6 +52,8 @@ def test_every_pooler_trains_two_steps_and_leaves_what_is_promised(
     options = [*finetune_options, "--epochs=1", "--adapter=random", "--out=run"]
     ran = run_cli("finetune", *options, "--pool", pool)
     assert ran.code == 0, ran.err
+    assert re.search(r"^clips to train: hum \d, noise \d, tone \d$", ran.err, re.MULTILINE)
+    assert re.search(r"^training on \w+: 1 epoch of about \d steps$", ran.err, re.MULTILINE)
     assert len(read("run/history.json")) == 1
     model = SpeechClassifier.from_pretrained("run")
     assert type(model.frame_classifier.pooler) is POOLERS[pool]
