@@ -34,6 +34,8 @@ from voxadapt.recipes.exporting.onnx_file import (
 )
 from voxadapt.recipes.exporting.onnx_session import OnnxModel
 from voxadapt.recipes.exporting.parity import LIMIT, ParityRow, check_parity, parity_table
+from voxadapt.recipes.exporting.run_clips import clips_of_run
+from voxadapt.recipes.finetuning.label_columns import column_to_read
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.options import DEMO_CORPUS, CorpusOptions
 from voxadapt.recipes.running.process_group import join_processes
@@ -59,7 +61,7 @@ class ExportOptions:
             show how both fare on `--data`.
         data: Manifest (CSV or JSONL), or another source of labelled clips that `finetune` takes, to
             compare the accuracy of the files with torch's. Left out, with `--int8`, the data that
-            the model was trained on.
+            the model was trained on, in the parts that the run had.
         split: Part of it: `train`, `valid` or `test` of the manifest's `split` column, or `all`.
         label: Column that holds the true label. Left out, the column that the model was trained on,
             or `label` where the data lacks it. A model of several label columns or of values reads
@@ -166,11 +168,18 @@ def labelled_clips(options: ExportOptions, model: SpeechClassifier) -> list[Clip
                 f"--data: missing; --int8 shows what 8 bits cost on labelled clips, and "
                 f"{options.run} does not tell what data it was trained on. Name a manifest"
             )
-        data = record["config"].get("data", [])
-        logger.info("no --data given: comparing on %s", ", ".join(data) or DEMO_CORPUS)
+        config = record["config"]
+        names = ", ".join(config.get("data", [])) or DEMO_CORPUS
+        logger.info("no --data given: comparing on %s, in the run's own parts", names)
+        # Refuses what the model cannot be scored by; of several columns, the run's stay.
+        if column_to_read(model.outputs, options.label) == options.label:
+            config = {**config, "label": options.label}
+        return clips_of_run(
+            Path(options.run), config, options.split, allow_outside=options.allow_outside
+        )
     corpus = CorpusOptions(data=data, allow_outside=options.allow_outside)
     clips, _ = read_labelled_for(model, options.label, corpus, join_processes())
-    return choose_split(clips, options.split, data[0] if data else DEMO_CORPUS, "--split")
+    return choose_split(clips, options.split, data[0], "--split")
 
 
 def refuse_difference(rows: Sequence[ParityRow]) -> None:

@@ -57,6 +57,35 @@ def read_predictions(run: Path) -> list[dict[str, Any]]:
     ]
 
 
+def read_parts(run: Path) -> dict[str, list[str]] | None:
+    """Read which clips trained, chose and tested the model of a run.
+
+    Args:
+        run: The folder; of several runs joined, the parts are those of the one that did best on
+            validation, whose model it holds.
+
+    Returns:
+        The ids by ``train``, ``valid`` and ``test``; None where the run has not written them.
+
+    Raises:
+        UsageError: They are damaged.
+    """
+    folder = run
+    if not (run / "splits.json").exists() and (run / "metrics.json").exists():
+        runs = read_metrics(run).get("runs") or []
+        if runs:
+            score = "valid_ua" if "valid_ua" in runs[0] else "valid_ccc"
+            folder = run / max(runs, key=lambda entry: entry[score])["folder"]
+    path = folder / "splits.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {name: list(record[name]) for name in ("train", "valid", "test")}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error!r}); run finetune again") from None
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Read a file of predictions.
 

@@ -193,6 +193,22 @@ def test_without_data_it_is_the_runs_own(finetuned: Path) -> None:
     assert np.unique([clip.label for clip in clips]).tolist() == ["hum", "noise", "tone"]
 
 
+def test_without_data_no_split_column_is_needed(
+    run_cli: Run,
+    finetune_options: list[str],
+    corpus_rows: list[dict[str, str]],
+    write_rows: Callable[..., Path],
+) -> None:
+    without = [{name: row[name] for name in row if name != "split"} for row in corpus_rows]
+    data = ["--data", write_rows(without), "--allow-outside"]
+    options = [*finetune_options, *data, "--adapter=none", "--epochs=1", "--out=run"]
+    assert run_cli("finetune", *options).code == 0
+    parts = json.loads(Path("run/splits.json").read_text(encoding="utf-8"))
+    model = SpeechClassifier.from_pretrained("run")
+    clips = export.labelled_clips(export.ExportOptions("run", int8=True), model)
+    assert [clip.id for clip in clips] == parts["test"]
+
+
 @pytest.mark.slow
 def test_a_model_with_lora_is_exported_where_its_weights_are_folded_in(
     run_cli: Run, lora_run: Path, corpus: Path

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from voxadapt.recipes.running.command_line import UsageError
-from voxadapt.recipes.scoring.run_reading import read_lines, read_metrics, read_predictions
+from voxadapt.recipes.scoring.run_reading import (
+    read_lines,
+    read_metrics,
+    read_parts,
+    read_predictions,
+)
 
 RECORD = {"id": "a", "label": "x", "predicted": "y", "speaker": None}
 
@@ -35,6 +40,21 @@ def test_joined_runs_without_their_own_file_are_read_from_each_run(tmp_path: Pat
     assert found == [{**RECORD, "id": fold, "fold": fold, "seed": 0} for fold in ("1", "2")]
     write(tmp_path / "predictions.jsonl", {**RECORD, "fold": "9"})
     assert read_predictions(tmp_path) == [{**RECORD, "fold": "9"}]
+
+
+def test_parts_are_those_of_the_run_or_of_the_best_of_several(tmp_path: Path) -> None:
+    assert read_parts(tmp_path) is None
+    scores = {"a": 0.2, "b": 0.4, "c": 0.4}
+    runs = [{"folder": folder, "valid_ua": score} for folder, score in scores.items()]
+    write(tmp_path / "metrics.json", {"runs": runs})
+    assert read_parts(tmp_path) is None
+    for folder in scores:
+        parts = {"train": ["t"], "valid": ["v"], "test": [folder]}
+        write(tmp_path / folder / "splits.json", {"protocol": "kfold", **parts})
+    assert read_parts(tmp_path) == {"train": ["t"], "valid": ["v"], "test": ["b"]}
+    write(tmp_path / "splits.json", {"train": ["a"], "valid": []})
+    with pytest.raises(UsageError, match=r"splits\.json: cannot be read \(KeyError\('test'\)\)"):
+        read_parts(tmp_path)
 
 
 def test_what_is_missing_or_damaged_is_said(tmp_path: Path) -> None:
