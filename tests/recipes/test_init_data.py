@@ -100,6 +100,29 @@ def test_from_class_folders_without_speakers(run_cli: Run, spoken: list[str]) ->
     assert len(make_splits(clips, seed=0, fold="1").test) in (7, 8)
 
 
+def test_a_table_of_chinese_windows_is_not_read_as_another(run_cli: Run, spoken: list[str]) -> None:
+    chinese = {"happy": "高兴", "sad": "难过"}
+    lines = ["文件,情感"]
+    for name in spoken:
+        label = Path(name).stem.split("_")[1]
+        lines.append(f"{Path(name).name},{chinese.get(label, label)}")
+    Path("t.csv").write_bytes("\n".join(lines).encode("gbk"))
+    options = ["t.csv", "--audio=rec", "--label-column=情感"]
+    refused = run_cli("init_data", *options)
+    assert refused.code == 2
+    assert "文件  --encoding gb18030" in refused.err
+    assert not Path("t.manifest.csv").exists()
+    ran = run_cli("init_data", *options, "--encoding=gb18030")
+    assert ran.code == 0, ran.err
+    assert set(chinese.values()) & {row["label"] for row in rows_of("t.manifest.csv")}
+    wrong = run_cli("init_data", *options, "--encoding=gbkk")
+    assert wrong.code == 2
+    assert "--encoding: found gbkk, must be one that Python knows" in wrong.err
+    folder = run_cli("init_data", "rec", "--encoding=gbk")
+    assert folder.code == 2
+    assert "--encoding: it is about a table" in folder.err
+
+
 def test_from_a_table_in_any_naming(run_cli: Run, spoken: list[str]) -> None:
     lines = ["Datei;Stimmung;Actor ID;Set;Bemerkung"]
     for name in spoken:

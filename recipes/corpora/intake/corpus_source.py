@@ -144,7 +144,7 @@ def _read_table(options: InitDataOptions, source: Path) -> Found:
         raise UsageError("--pattern: it is about a folder's file names; leave it out for a table")
     named = {name: getattr(options, f"{name}_column") for name in TABLE_COLUMNS}
     audio = Path(os.path.abspath(options.audio)) if options.audio else source.parent
-    return find_in_table(source, named, audio)
+    return find_in_table(source, named, audio, options.encoding)
 
 
 def _drop_columns(options: InitDataOptions, found: Found) -> None:
@@ -185,8 +185,7 @@ def _check_no_table_options(options: InitDataOptions) -> None:
         for flag, value in given.items()
         if value not in (None, NOT_TAKEN) and flag != "--fold-column"
     ]
-    if options.audio:
-        wrong.append("--audio")
+    wrong += [f"--{name}" for name in ("audio", "encoding") if getattr(options, name)]
     if wrong:
         raise UsageError(
             f"{wrong[0]}: it is about a table, and {options.source or '--emobox'} is none; name "

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from voxadapt.recipes.corpora.intake.description import LabelFiles
 from voxadapt.recipes.corpora.intake.name_pattern import NamePattern
-from voxadapt.recipes.corpora.intake.table_reading import decode, parse_delimited
+from voxadapt.recipes.corpora.intake.table_reading import parse_delimited
+from voxadapt.recipes.corpora.intake.text_encoding import decode
 
 Entries = dict[str, dict[str, str]]
 """Fields by key."""

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from voxadapt.recipes.corpora.intake.text_encoding import is_encoding
 from voxadapt.recipes.running.options import require
 
 TABLE_COLUMNS = ("path", "label", "speaker", "split", "fold", "id", "start", "end")
@@ -44,6 +45,8 @@ class InitDataOptions:
         start_column: The table's column of where clips begin (seconds).
         end_column: The table's column of where clips end (seconds).
         audio: The folder that the table's paths are relative to; its own folder if left out.
+        encoding: What the table is encoded in, such as gb18030; left out, UTF-8, UTF-16 and
+            Windows-1252 are told apart, and a table that may be something else is refused.
         folds: How many folds to draw: whole speakers, balanced in labels and clips. Left out, 5 are
             drawn (or as many as there are speakers) where the corpus brings no parts of its own; 0
             draws none.
@@ -72,6 +75,7 @@ class InitDataOptions:
     start_column: str | None = None
     end_column: str | None = None
     audio: str | None = None
+    encoding: str | None = None
     folds: int | None = None
     shares: str | None = None
     seed: int = 0
@@ -82,6 +86,8 @@ class InitDataOptions:
     def __post_init__(self) -> None:
         folds = self.folds
         require(folds is None or folds == 0 or folds >= 2, "--folds", folds, "0, or 2 and more")
+        known = self.encoding is None or is_encoding(self.encoding)
+        require(known, "--encoding", self.encoding, "one that Python knows, such as gb18030")
         if self.emobox and not self.corpus:
             raise ValueError("--emobox: name the corpus as well, as --corpus iemocap")
         columns = [getattr(self, f"{name}_column") for name in TABLE_COLUMNS]

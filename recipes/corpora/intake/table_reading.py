@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from voxadapt.recipes.corpora.errors import DataError
+from voxadapt.recipes.corpora.intake.text_encoding import decode_table
 from voxadapt.recipes.corpora.json_text import text_of_json
 
 TABLE_EXTENSIONS = (".csv", ".tsv", ".txt", ".tab", ".jsonl", ".ndjson", ".json")
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _LOOKED_AT = 50
 
 
@@ -36,14 +36,15 @@ class Table:
     broken: list[tuple[int, str]] = field(default_factory=list)
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, encoding: str | None = None) -> Table:
     """Read a table whose first line names the columns, or JSON of objects.
 
     Args:
         path: A file that ends in one of `TABLE_EXTENSIONS`.
+        encoding: What it is encoded in; None finds out.
 
     Raises:
-        DataError: It cannot be read, or its ending is another.
+        DataError: It cannot be read or decoded, or its ending is another.
     """
     ending = path.suffix.lower()
     if ending not in TABLE_EXTENSIONS:
@@ -51,38 +52,18 @@ def read_table(path: Path) -> Table:
             f"{path}: a table ends in {', '.join(TABLE_EXTENSIONS)}; export a spreadsheet as CSV."
         )
     try:
-        text, encoding = decode(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    text, found = decode_table(content, str(path), encoding)
     if ending in (".json", ".jsonl", ".ndjson"):
         table = _read_json(path, text, lines=ending != ".json")
     else:
         table = parse_delimited(text, str(path))
-    table.how = ", ".join(filter(None, (table.how, encoding)))
+    table.how = ", ".join(filter(None, (table.how, found)))
     if not table.columns:
         raise DataError(f"{path} is empty; the first line must name the columns.")
     return table
-
-
-def decode(content: bytes, otherwise: str = "cp1252") -> tuple[str, str]:
-    """Decode text by its byte order mark; else as UTF-8; else as Windows-1252, or another.
-
-    Args:
-        content: The text's bytes.
-        otherwise: The encoding of text that is not UTF-8.
-
-    Returns:
-        The text, and the encoding's name where it is not UTF-8.
-    """
-    for mark, encoding in _BOMS.items():
-        if content.startswith(mark):
-            name = "" if encoding == "utf-8-sig" else "UTF-16"
-            return content.decode(encoding, "replace"), name
-    try:
-        return content.decode("utf-8"), ""
-    except UnicodeDecodeError:
-        name = "Windows-1252" if otherwise == "cp1252" else otherwise
-        return content.decode(otherwise, "replace"), f"{name} (it is not UTF-8)"
 
 
 def parse_delimited(text: str, name: str) -> Table:

@@ -15,19 +15,22 @@ from voxadapt.recipes.corpora.manifest_columns import COLUMNS
 NO_AUDIO = "there is no such audio file"
 
 
-def find_in_table(path: Path, named: Mapping[str, str | None], audio: Path) -> Found:
+def find_in_table(
+    path: Path, named: Mapping[str, str | None], audio: Path, encoding: str | None = None
+) -> Found:
     """Read the clips of a table.
 
     Args:
         path: The table.
         named: Columns by what they hold, as `choose_columns` takes them.
         audio: The folder that its paths are relative to.
+        encoding: What it is encoded in; None finds out.
 
     Raises:
         DataError: It cannot be read, its columns cannot be told, its splits have other names than
             those of parts, or not one of its audio files is there.
     """
-    table = read_table(path)
+    table = read_table(path, encoding)
     chosen, said = choose_columns(table, named)
     how = f"{path.name}: {len(table.rows):,} rows, {table.how}"
     found = Found(notes=[how, said], has_ids="id" in chosen)
