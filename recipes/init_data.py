@@ -30,6 +30,8 @@ from voxadapt.recipes.corpora.intake.summary_table import summarise, summarise_l
 from voxadapt.recipes.corpora.intake.table_source import NO_AUDIO
 from voxadapt.recipes.corpora.manifest_columns import SPLITS
 from voxadapt.recipes.corpora.split_checks import shared_speakers
+from voxadapt.recipes.finetuning.options import FinetuneOptions
+from voxadapt.recipes.finetuning.refusal import refusal
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 
 logger = logging.getLogger(__name__)
@@ -180,27 +182,52 @@ def write(out: Path, manifest: SplitManifest, seconds: list[float], intake: Inta
 
 
 def print_next(out: Path, manifest: SplitManifest, *, outside: bool) -> None:
-    """Tell the command that takes a manifest, ready for a shell."""
+    """Tell the command that takes a manifest, ready for a shell, or what has to be mended first."""
     clips: list[Clip] = manifest.clips
-    splits = {clip.split for clip in clips}
-    command = [f"--data {shlex.quote(str(out))}"]
+    data, refused = ["--data", str(out)], None
     if not any(clip.label for clip in clips):
-        command.insert(0, "pretrain_adapter")
-    elif splits == {"test"}:
-        command = ["score RUN", *command, "--split test"]
+        words = ["pretrain_adapter", *data]
+    elif {clip.split for clip in clips} == {"test"}:
+        words = ["score", "RUN", *data, "--split", "test"]
     else:
-        command.insert(0, "finetune")
-        if any(clip.fold for clip in clips) and splits == {None}:
-            command.append("--fold all")
-        if overlap_notes(manifest):
-            command.append("--allow-speaker-overlap")
+        further, refused = finetune_options(manifest)
+        words = ["finetune", *data, *further]
+        if "--allow-speaker-overlap" in further and not overlap_notes(manifest):
+            print(
+                "note: no test part can be had without speakers that are trained on, so finetune "
+                "needs --allow-speaker-overlap; scores will not hold for other speakers"
+            )
     if outside:
-        command.append("--allow-outside")
+        words.append("--allow-outside")
         print(
             "note: the audio lies outside of the manifest's folder, so commands need "
             "--allow-outside, and the two cannot be moved apart"
         )
-    print("next: voxadapt " + " ".join(command))
+    command = shlex.join(["voxadapt", *words])
+    if refused is None:
+        print(f"next: {command}")
+        return
+    print(
+        f"next: mend the corpus, since finetune would refuse this manifest: {refused}\n"
+        f"Labels can be renamed by --map, and --force replaces the manifest. Then: {command}"
+    )
+
+
+def finetune_options(manifest: SplitManifest) -> tuple[list[str], str | None]:
+    """What finetune has to be given besides a manifest.
+
+    Returns:
+        The options, and why it would refuse the manifest even so; None where it would begin.
+    """
+    clips = manifest.clips
+    folds = any(clip.fold for clip in clips) and all(clip.split is None for clip in clips)
+    fold, overlap = "all" if folds else None, bool(overlap_notes(manifest))
+    words = ["--fold", "all"] if folds else []
+    refused = refusal(clips, FinetuneOptions(fold=fold, allow_speaker_overlap=overlap))
+    if refused and not overlap:
+        overlap = refusal(clips, FinetuneOptions(fold=fold, allow_speaker_overlap=True)) is None
+        refused = None if overlap else refused
+    return [*words, *(["--allow-speaker-overlap"] if overlap else [])], refused
 
 
 def report_left_out(out: Path, left_out: Sequence[LeftOut]) -> None:

@@ -4,6 +4,7 @@
 import csv
 import json
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -370,6 +371,51 @@ def test_a_manifest_elsewhere_needs_allow_outside_and_says_so(
     assert "--fold all --allow-outside" in ran.out
     assert rows_of("elsewhere/m.csv")[0]["path"] == "../rec/s0_happy_0.wav"
     finetune_on(run_cli, "elsewhere/m.csv", "--fold=1", "--allow-outside")
+
+
+def next_of(out: str) -> list[str]:
+    """The arguments of the command that was told, without ``voxadapt``."""
+    (told,) = [line for line in out.splitlines() if line.startswith("next: ")]
+    return shlex.split(told.removeprefix("next: voxadapt "))
+
+
+def test_the_command_for_one_speaker_is_one_that_runs(run_cli: Run, spoken: list[str]) -> None:
+    lines = ["path,label,speaker", *(f"{name},{name.split('_')[1]},me" for name in spoken)]
+    Path("mine.csv").write_text("\n".join(lines))
+    ran = run_cli("init_data", "mine.csv")
+    assert ran.code == 0, ran.err
+    assert "scores will not hold for other speakers" in ran.out
+    command, flag, manifest, *further = next_of(ran.out)
+    assert (command, flag, further) == ("finetune", "--data", ["--allow-speaker-overlap"])
+    assert finetune_on(run_cli, manifest, *further)["speaker_overlap"] is True
+
+
+def test_labels_that_finetune_refuses_are_to_be_mended_first(
+    run_cli: Run, spoken: list[str]
+) -> None:
+    lines = ["path,label,speaker"]
+    for number, name in enumerate(spoken):
+        speaker, label, _ = Path(name).stem.split("_")
+        lines.append(f"{name},{label.title() if number % 2 else label},{speaker}")
+    Path("t.csv").write_text("\n".join(lines))
+    ran = run_cli("init_data", "t.csv")
+    assert ran.code == 0, ran.err
+    assert "next: mend the corpus, since finetune would refuse this manifest: labels" in ran.out
+    assert "'Happy' (6 clips) and 'happy' (6 clips)" in ran.out
+    assert "Then: voxadapt finetune --data t.manifest.csv --fold all\n" in ran.out
+    names = "Happy=happy,happy=happy,Sad=sad,sad=sad,Neutral=neutral,neutral=neutral"
+    ran = run_cli("init_data", "t.csv", "--force", "--map", names)
+    assert ran.code == 0, ran.err
+    assert next_of(ran.out) == ["finetune", "--data", "t.manifest.csv", "--fold", "all"]
+
+
+def test_a_table_without_labels_says_how_it_is_taken(run_cli: Run, spoken: list[str]) -> None:
+    Path("bare.csv").write_text("path\n" + "".join(f"{name}\n" for name in spoken))
+    Path("empty.csv").write_text("path,label\n" + "".join(f"{name},\n" for name in spoken))
+    for table in ("bare.csv", "empty.csv"):
+        ran = run_cli("init_data", table)
+        assert ran.code == 2
+        assert "to pretrain on, by --label-column none." in ran.err
 
 
 def test_the_command_for_speech_without_labels_is_told_whole(

@@ -74,8 +74,10 @@ def choose_columns(table: Table, named: Mapping[str, str | None]) -> tuple[dict[
             said.append(f"{meaning} from {guess!r} ({how})")
     for meaning in ("path", "label"):
         if meaning not in chosen and (meaning == "path" or named.get(meaning) != NOT_TAKEN):
+            without = ", or take none, for speech to pretrain on, by --label-column none"
             raise DataError(
-                f"no column could be told to hold the {meaning}; name it by --{meaning}-column. "
+                f"no column could be told to hold the {meaning}; name it by --{meaning}-column"
+                f"{without if meaning == 'label' else ''}. "
                 f"The columns are: {', '.join(map(repr, table.columns))}."
             )
     return chosen, "columns taken: " + ", ".join(said)

@@ -13,6 +13,7 @@ from voxadapt.recipes.corpora.intake.table_reading import read_table
 from voxadapt.recipes.corpora.manifest_columns import COLUMNS
 
 NO_AUDIO = "there is no such audio file"
+NO_LABEL = "the row has no label"
 
 
 def find_in_table(
@@ -68,7 +69,7 @@ def _add_row(
         found.left_out.append(LeftOut(written or f"line {line}", reason))
         return
     if "label" in chosen and not fields["label"]:
-        found.left_out.append(LeftOut(f"line {line}: {written}", "the row has no label"))
+        found.left_out.append(LeftOut(f"line {line}: {written}", NO_LABEL))
         return
     clip_id = fields.pop("id", "") or written
     del fields["path"]
@@ -90,9 +91,11 @@ def _no_clip(path: Path, found: Found, audio: Path) -> str:
         )
     reasons = Counter(one.reason for one in found.left_out).most_common(3)
     told = "; ".join(f"{count:,} rows: {reason}" for reason, count in reasons)
+    without = " Speech without labels is taken, to pretrain on, by --label-column none."
     return (
         f"no row of {path} is a clip ({told or 'it has none below its header'}). Say which column "
         "holds what by --path-column, --label-column and the like, and where audio is by --audio."
+        f"{without if NO_LABEL in dict(reasons) else ''}"
     )
 
 
