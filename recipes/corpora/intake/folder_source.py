@@ -15,7 +15,8 @@ MADE_HERE = ("manifest.csv", ".left_out.csv")
 
 _WAYS_OUT = (
     'give --pattern "{label}/{speaker}_*.wav" with what the names mean, --corpus NAME for a known '
-    "corpus (--list-corpora), or a table of the clips in place of the folder"
+    "corpus (--list-corpora), or a table of the clips in place of the folder; of speech without "
+    "labels, to pretrain on, a table of its files with --label-column none"
 )
 
 

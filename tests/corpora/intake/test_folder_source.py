@@ -64,3 +64,4 @@ def test_what_is_no_folder_of_classes(names: list[str], message: str, tmp_path: 
         find_in_folders(make(tmp_path, *names))
     assert message in str(raised.value)
     assert "--pattern" in str(raised.value)
+    assert "a table of its files with --label-column none" in str(raised.value)
