@@ -123,10 +123,12 @@ def closest_word(message: str, known: Iterable[str]) -> str:
     )
     for pattern in patterns:
         for word in re.findall(pattern, message):
-            pool = choices if "allowed" in pattern else [*known, *leaves]
-            if word in pool:
+            words, pool = (choices,) * 2 if "allowed" in pattern else (known, [*known, *leaves])
+            if word in words:
                 continue
-            close = difflib.get_close_matches(word, pool, n=1, cutoff=0.45)
+            leaf = word.rsplit(".", 1)[-1]
+            in_group = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
+            close = in_group or difflib.get_close_matches(word, pool, n=1, cutoff=0.45)
             if close:
                 return f" Did you mean {close[0]!r}?"
     return ""

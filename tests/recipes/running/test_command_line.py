@@ -156,6 +156,8 @@ def test_the_command_line_overrides_the_file(tmp_path: Path) -> None:
         (["--batch", "3"], ["--batch", "Did you mean 'batch-size'?"]),
         (["--batch_size", "3"], ["Did you mean 'batch-size'?"]),
         (["--inner.rat", "3"], ["--inner.rat", "Did you mean 'inner.rate'?"]),
+        (["--other.rate", "3"], ["--other.rate", "Did you mean 'inner.rate'?"]),
+        (["--rate", "3"], ["--rate", "Did you mean 'inner.rate'?"]),
         (["--inner.rate", "fast"], ["--inner.rate: found 'fast', expected float"]),
         (["--limit", "x"], ["--limit: found x (str), expected int"]),
         (["--batch-size"], ["--batch-size", "expected one argument"]),
