@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clips that a model is scored on and was trained on: what the run's ``splits.json`` tells."""
 
-import filecmp
-import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from voxadapt.adapters.saving import WEIGHTS_FILE
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.clip_keys import clip_keys
 from voxadapt.recipes.corpora.demo_corpus import MANIFEST
@@ -19,6 +15,7 @@ from voxadapt.recipes.corpora.shared_audio import HEARD, heard_shares
 from voxadapt.recipes.finetuning.label_columns import first_column
 from voxadapt.recipes.running.options import DEMO_CORPUS
 from voxadapt.recipes.running.run_folder import read_record
+from voxadapt.recipes.scoring.run_reading import read_parts, run_of_model
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +45,9 @@ def count_heard(
     folder = run_of_model(run)
     if folder is None:
         return None
-    splits = json.loads((folder / "splits.json").read_text(encoding="utf-8"))
+    splits = read_parts(folder)
+    if splits is None:
+        return None
     # Of several manifests, ids begin with the manifest's number.
     names = [clip.id.partition(":")[2] if len(sources) > 1 else clip.id for clip in scored]
     known = _trained_clips(folder, sources, everyone)
@@ -85,27 +84,6 @@ def say_heard(heard: Mapping[str, Any] | None, scored: int) -> None:
         "epoch%s",
         *(heard["train"] + heard["valid"], scored, heard["train"], heard["valid"], how),
     )
-
-
-def run_of_model(run: str) -> Path | None:
-    """The folder whose ``splits.json`` is that of a model; None where there is none around it.
-
-    Args:
-        run: The folder of the run or of its model, or a hub id. Of several folds and seeds, the
-            model of one is copied beside their results, and is found by its weights.
-    """
-    place = Path(os.path.abspath(run))
-    folder = place.parent if place.name == "model" else place
-    if (folder / "splits.json").exists():
-        return folder
-    copied = folder / "model" / WEIGHTS_FILE
-    if not copied.exists():
-        return None
-    for splits in sorted(folder.glob("fold-*/seed-*/splits.json")):
-        weights = splits.parent / "model" / WEIGHTS_FILE
-        if weights.exists() and filecmp.cmp(copied, weights, shallow=False):
-            return splits.parent
-    return None
 
 
 def _trained_clips(

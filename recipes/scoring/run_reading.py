@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What finished fine-tuning runs have written, read back and checked."""
 
+import filecmp
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+from voxadapt.adapters.saving import WEIGHTS_FILE
 from voxadapt.recipes.running.command_line import UsageError
 
 _NEEDED = ("id", "predicted")
@@ -57,31 +60,46 @@ def read_predictions(run: Path) -> list[dict[str, Any]]:
     ]
 
 
-def read_parts(run: Path) -> dict[str, list[str]] | None:
+def run_of_model(run: str | Path) -> Path | None:
+    """The folder whose ``splits.json`` is that of a model; None where there is none around it.
+
+    Args:
+        run: The folder of the run or of its model, or a hub id. Of several folds and seeds, the
+            model of one is copied beside their results, and is found by its weights.
+    """
+    place = Path(os.path.abspath(run))
+    folder = place.parent if place.name == "model" else place
+    if (folder / "splits.json").exists():
+        return folder
+    copied = folder / "model" / WEIGHTS_FILE
+    if not copied.exists():
+        return None
+    for splits in sorted(folder.glob("fold-*/seed-*/splits.json")):
+        weights = splits.parent / "model" / WEIGHTS_FILE
+        if weights.exists() and filecmp.cmp(copied, weights, shallow=False):
+            return splits.parent
+    return None
+
+
+def read_parts(run: str | Path) -> dict[str, list[str]] | None:
     """Read which clips trained, chose and tested the model of a run.
 
     Args:
-        run: The folder; of several runs joined, the parts are those of the one that did best on
-            validation, whose model it holds.
+        run: The folder of the run or of its model, as `run_of_model` takes it.
 
     Returns:
-        The ids by ``train``, ``valid`` and ``test``; None where the run has not written them.
+        The ids by ``train``, ``valid`` and ``test``; None where no run has written them.
 
     Raises:
         UsageError: They are damaged.
     """
-    folder = run
-    if not (run / "splits.json").exists() and (run / "metrics.json").exists():
-        runs = read_metrics(run).get("runs") or []
-        if runs:
-            score = "valid_ua" if "valid_ua" in runs[0] else "valid_ccc"
-            folder = run / max(runs, key=lambda entry: entry[score])["folder"]
+    folder = run_of_model(run)
+    if folder is None:
+        return None
     path = folder / "splits.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return {name: list(record[name]) for name in ("train", "valid", "test")}
-    except FileNotFoundError:
-        return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: cannot be read ({error!r}); run finetune again") from None
 

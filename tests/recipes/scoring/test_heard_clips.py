@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from voxadapt.recipes.scoring.heard_clips import run_of_model, say_heard
+from voxadapt.recipes.scoring.heard_clips import say_heard
+from voxadapt.recipes.scoring.run_reading import run_of_model
 
 Run = Callable[..., Any]
 Rows = list[dict[str, str]]

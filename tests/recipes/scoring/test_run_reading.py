@@ -42,16 +42,21 @@ def test_joined_runs_without_their_own_file_are_read_from_each_run(tmp_path: Pat
     assert read_predictions(tmp_path) == [{**RECORD, "fold": "9"}]
 
 
-def test_parts_are_those_of_the_run_or_of_the_best_of_several(tmp_path: Path) -> None:
+def test_parts_are_those_of_the_run_whose_model_it_is(tmp_path: Path) -> None:
     assert read_parts(tmp_path) is None
-    scores = {"a": 0.2, "b": 0.4, "c": 0.4}
-    runs = [{"folder": folder, "valid_ua": score} for folder, score in scores.items()]
-    write(tmp_path / "metrics.json", {"runs": runs})
+    weights = tmp_path / "model" / "model.safetensors"
+    for fold in ("a", "b", "c"):
+        run = tmp_path / f"fold-{fold}" / "seed-0"
+        write(run / "splits.json", {"train": ["t"], "valid": ["v"], "test": [fold]})
+        (run / "model").mkdir()
+        (run / "model" / weights.name).write_text(fold)
     assert read_parts(tmp_path) is None
-    for folder in scores:
-        parts = {"train": ["t"], "valid": ["v"], "test": [folder]}
-        write(tmp_path / folder / "splits.json", {"protocol": "kfold", **parts})
-    assert read_parts(tmp_path) == {"train": ["t"], "valid": ["v"], "test": ["b"]}
+    weights.parent.mkdir()
+    weights.write_text("b")
+    for place in (tmp_path, tmp_path / "model"):
+        assert read_parts(place) == {"train": ["t"], "valid": ["v"], "test": ["b"]}
+    weights.write_text("d")
+    assert read_parts(tmp_path) is None
     write(tmp_path / "splits.json", {"train": ["a"], "valid": []})
     with pytest.raises(UsageError, match=r"splits\.json: cannot be read \(KeyError\('test'\)\)"):
         read_parts(tmp_path)
