@@ -112,7 +112,7 @@ def test_weights_of_columns_decide_what_is_learnt(run_cli: Run, options: list[An
     assert scores["label"]["ua"] < 0.8
     ran = run_cli("finetune", *common, "--label-weights", "1", "--out=other")
     assert ran.code == 2
-    assert "--label-weights: found [1.0], give one number" in ran.err
+    assert "--label-weights: found [1.0], give one finite number" in ran.err
 
 
 REGRESSION = ["--task=regression", "--label=arousal,valence"]
