@@ -53,6 +53,9 @@ class UploadFolder:
     async def take(self, name: str) -> bytes:
         """Read an uploaded file; it is deleted within seconds.
 
+        Gradio names uploads by their content, so that the same recording, sent again meanwhile,
+        lies under the same path: that one is left to whoever reads it.
+
         Args:
             name: Its path, as Gradio gives it.
 
@@ -63,10 +66,11 @@ class UploadFolder:
         if not self.holds(name):
             raise ValueError(f"{Path(name).name} is no upload, or is deleted already")
         path = Path(name).resolve()
+        upload = _identify(path)
         try:
             return await asyncio.to_thread(path.read_bytes)
         finally:
-            asyncio.get_running_loop().call_later(_LINGER_SECONDS, delete_file, path)
+            asyncio.get_running_loop().call_later(_LINGER_SECONDS, delete_file, path, upload)
 
     def sweep(self, oldest: float = _OLDEST_SECONDS) -> None:
         """Delete what has not been written to for so many seconds."""
@@ -86,11 +90,23 @@ class UploadFolder:
             await asyncio.to_thread(self.sweep)
 
 
-def delete_file(path: Path) -> None:
-    """Delete a file, and its folder where nothing else is in it."""
+def delete_file(path: Path, upload: tuple[int, int]) -> None:
+    """Delete a file, and its folder where nothing else is in it.
+
+    Args:
+        path: The file.
+        upload: What `_identify` said of it; another one that lies there by now stays.
+    """
     with contextlib.suppress(OSError):  # gone already, or another file is in there
-        path.unlink(missing_ok=True)
+        if _identify(path) == upload:
+            path.unlink()
         path.parent.rmdir()
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    """What tells a file from one that was put in its place: its inode, and when it was written."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
 
 
 def delete_orphans() -> None:

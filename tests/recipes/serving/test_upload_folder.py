@@ -58,6 +58,28 @@ def test_a_file_is_deleted_soon_after_it_was_read(
     asyncio.run(main())
 
 
+def test_the_same_recording_sent_again_is_not_deleted_with_the_first(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_folder, "_LINGER_SECONDS", 0.1)
+    folder = UploadFolder()
+    path = folder.path / "hash" / "clip.wav"
+    path.parent.mkdir()
+    path.write_bytes(b"abc")
+
+    async def main() -> None:
+        assert await folder.take(str(path)) == b"abc"
+        again = folder.path / "arriving"
+        again.write_bytes(b"abc")
+        again.rename(path)  # as Gradio does
+        await asyncio.sleep(0.3)
+        assert await folder.take(str(path)) == b"abc"
+        while path.parent.exists():
+            await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+
+
 def test_files_elsewhere_are_neither_read_nor_deleted(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
