@@ -6,29 +6,21 @@ from torch import Tensor
 
 
 def draw_span_mask(
-    length: int,
-    *,
-    ratio: float,
-    span_length: int,
-    generator: torch.Generator,
-    least_ratio: float | None = None,
+    length: int, *, ratio: float, span_length: int, generator: torch.Generator
 ) -> Tensor:
     """Draw spans of frames to hide from the student, until a share of the clip is hidden.
 
     Spans start anywhere and may overlap, as in wav2vec 2.0 (arXiv 2006.11477, section 3.1); unlike
-    there, they are drawn until ``ratio`` of this clip is reached, never fall into padding, and are
-    shorter where the clip is shorter than two of them, so that it keeps something to predict from,
-    or where fewer frames are to be hidden than one holds. The mask depends on the generator alone,
-    not on the batch, so that neither batching nor the number of processes can change it.
+    there, they are drawn until ``ratio`` of this clip is reached, never fall into padding, and a
+    clip shorter than two spans gets a shorter one, so that it keeps something to predict from. The
+    mask depends on the generator alone, not on the batch, so that neither batching nor the number
+    of processes can change it.
 
     Args:
         length: Real frames of the clip.
         ratio: Share of frames to hide, above 0 and below 1. The last span may overshoot it.
         span_length: Frames of one span.
         generator: Source of randomness, seeded per clip.
-        least_ratio: Where given, the share is drawn for the clip, evenly between this, 0 or more,
-            and ``ratio``, so that a student also sees clips that are nearly whole, as whatever
-            reads the adapter later will. One frame is hidden at least.
 
     Returns:
         ``[length]`` bool, True = hidden. A clip of one frame comes back unhidden: there would be
@@ -42,15 +34,10 @@ def draw_span_mask(
             f"length, span_length, ratio: found {length}, {span_length}, {ratio}; expected at "
             "least 1, at least 1, and between 0 and 1"
         )
-    if least_ratio is not None and not 0.0 <= least_ratio <= ratio:
-        raise ValueError(f"least_ratio: found {least_ratio}, must be 0 to ratio ({ratio})")
     if length == 1:
         return torch.zeros(1, dtype=torch.bool)
-    if least_ratio is not None:
-        share = float(torch.rand(1, generator=generator))
-        ratio = least_ratio + (ratio - least_ratio) * share
+    span = min(span_length, length // 2)
     target = min(max(1, round(ratio * length)), length - 1)
-    span = min(span_length, length // 2, target)
     hidden = bytearray(length)
     hidden_frames = 0
     for start in torch.randperm(length - span + 1, generator=generator).tolist():

@@ -53,28 +53,18 @@ class MaskingOptions:
 
     Args:
         ratio: Share of a clip's frames that is hidden.
-        least_ratio: Draw the share for each clip, evenly between this and ratio, so that the
-            student also sees clips that are nearly whole. None hides ratio of every clip.
         span_length: Frames of one hidden span.
         feature_masks: Bands of features hidden in the whole clip, as SpecAugment does.
         feature_share: Widest band, as a share of the features.
     """
 
     ratio: float = 0.65
-    least_ratio: float | None = None
     span_length: int = 16
     feature_masks: int = 1
     feature_share: float = 0.35
 
     def __post_init__(self) -> None:
         require(0.0 < self.ratio < 1.0, "ratio", self.ratio, "above 0 and below 1")
-        least = self.least_ratio
-        require(
-            least is None or 0.0 <= least <= self.ratio,
-            "least_ratio",
-            least,
-            f"0 to masking.ratio ({self.ratio:g})",
-        )
         require(self.span_length >= 1, "span_length", self.span_length, "at least 1")
         require(self.feature_masks >= 0, "feature_masks", self.feature_masks, "at least 0")
         require(0.0 <= self.feature_share <= 1.0, "feature_share", self.feature_share, "0 to 1")

@@ -22,7 +22,7 @@ from voxadapt.recipes.pretraining.curves import (
     schedule_curves,
     words,
 )
-from voxadapt.recipes.pretraining.options import MaskingOptions, PretrainOptions
+from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.pretraining.state import PretrainingRun
 from voxadapt.recipes.pretraining.step import COLLAPSE_AFTER, COLLAPSE_AFTER_STEPS
 from voxadapt.recipes.reporting.page import build_page, percent, text
@@ -131,7 +131,8 @@ def describe_run(
         "Objectives by weight": ", ".join(
             f"{words(name)} {weight:g}" for name, weight in weights.items() if weight
         ),
-        "Hidden from the student": hidden_share(options.masking),
+        "Hidden from the student": f"{percent(options.masking.ratio)} of the frames, in spans of "
+        f"{options.masking.span_length}",
         "Changed for the student": ", ".join(
             f"{name} {size:g}" for name, size in dataclasses.asdict(augmentation).items() if size
         )
@@ -150,14 +151,6 @@ def describe_run(
         stopped=stopped,
         versions=versions(),
     )
-
-
-def hidden_share(masking: MaskingOptions) -> str:
-    """How much of a clip the student does not see, in words."""
-    share = percent(masking.ratio)
-    if masking.least_ratio is not None:
-        share = f"{percent(masking.least_ratio)} to {share}"
-    return f"{share} of the frames, in spans of {masking.span_length}"
 
 
 def build_report(record: PretrainingRecord) -> str:

@@ -52,7 +52,6 @@ def draw_masks(run: PretrainingRun, batch: FrameBatch) -> Tensor:
         masks[row, :length] = draw_span_mask(
             length,
             ratio=options.masking.ratio,
-            least_ratio=options.masking.least_ratio,
             span_length=options.masking.span_length,
             generator=torch.Generator().manual_seed(seed),
         )

@@ -32,7 +32,6 @@ MAY_BE_INFINITE = {f"check_data --{name}" for name in ("max-seconds", "max-clipp
 MAY_BE_BELOW_ZERO = {"seed", "split-seed", "std", "effective_rank", "perplexity", "sharpness"}
 # Shares, weights and changes that are off with it, and what is not done at all.
 MAY_BE_ZERO = MAY_BE_BELOW_ZERO | {
-    "least_ratio",
     *("dropout", "adapter-dropout", "feature_masks", "feature_share", "time_masks", "time_share"),
     *("mask_prediction", "frame_distillation", "utterance_distillation", "local_attributes"),
     *("reconstruction", "denoising", "temperature_warmup", "center_momentum", "refit_at"),
