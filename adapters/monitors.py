@@ -55,6 +55,15 @@ class CollapseThresholds:
         return None
 
 
+_ADVICE = {
+    "prototype_perplexity": "raise the teacher's temperature, for few prototypes are in use",
+    "utterance_perplexity": "raise the teacher's temperature, for few prototypes are in use",
+    "target_sharpness": "lower the teacher's temperature, for its targets are flat",
+    "attribute_perplexity": "refit the codebook more often (codebook.refit_at)",
+}
+"""What else helps against a sign."""
+
+
 def second_moments(frames: Tensor) -> Tensor:
     """Sums from which `spread` is computed, so that they can be added over processes.
 
@@ -106,9 +115,12 @@ def check_collapse(monitors: dict[str, float], thresholds: CollapseThresholds) -
         if (limit := thresholds.limit(name)) is not None and not value >= limit
     ]
     if signs:
+        told = " ".join(signs)
+        advice = dict.fromkeys(text for name, text in _ADVICE.items() if name in told)
         raise CollapseError(
             f"the adapter has collapsed: {'; '.join(signs)}. Lower the learning rate, bring the "
-            "teacher's decay closer to 1, keep centering on, raise the teacher's temperature or "
-            "hide more frames; with very little audio, use fewer prototypes and attributes. Then "
-            "start again: a checkpoint of this run may be ill already."
+            "teacher's decay closer to 1, keep centering on or hide more frames; "
+            + "".join(f"{text}; " for text in advice)
+            + "with very little audio, use fewer prototypes and attributes. Then start again: a "
+            "checkpoint of this run may be ill already."
         )

@@ -4,7 +4,7 @@
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -75,6 +75,7 @@ class OnlineFrames:
         on_bad_audio: What to do with a clip that cannot be read any more: `error` stops, `skip`
             leaves it out of its batch.
         listing: JSONL file to which clips left out are added.
+        listed: Ids of the clips that stand in it already.
 
     Attributes:
         feature_size: ``D``.
@@ -93,6 +94,7 @@ class OnlineFrames:
         augmentation: WaveformAugmentation,
         on_bad_audio: Literal["error", "skip"],
         listing: Path,
+        listed: Collection[str] = (),
     ) -> None:
         spec = backbone.spec
         self.feature_size = spec.feature_size
@@ -106,6 +108,7 @@ class OnlineFrames:
         self._augmentation = augmentation
         self._on_bad_audio = on_bad_audio
         self._listing = listing
+        self._listed = set(listed)
         self._pool = ThreadPoolExecutor(READERS)
         self._under_way: dict[tuple[int | None, int], Future[_Audio]] = {}
 
@@ -193,10 +196,23 @@ class OnlineFrames:
             logger.error(
                 "left out of this step: clip %r: %s", self._clips[index].id, error.bad.message
             )
-            with self._listing.open("a", encoding="utf-8", errors="backslashreplace") as listing:
-                line = json.dumps(dataclasses.asdict(error.bad), ensure_ascii=False)
-                listing.write(f"{line}\n")
+            self._list(error.bad)
             return None
+
+    def _list(self, bad: BadClip) -> None:
+        """List a clip that was left out, once a run."""
+        if bad.id in self._listed:
+            return
+        line = json.dumps(dataclasses.asdict(bad), ensure_ascii=False)
+        try:
+            with self._listing.open("a", encoding="utf-8", errors="backslashreplace") as listing:
+                listing.write(f"{line}\n")
+        except OSError as error:
+            raise DataError(
+                f"{self._listing}: clip {bad.id!r} cannot be read, and cannot be listed here "
+                f"({error}). Make room and go on with --resume"
+            ) from error
+        self._listed.add(bad.id)
 
     def _nothing(self) -> Tensor:
         return torch.zeros(1, self.feature_size, device=self._device)

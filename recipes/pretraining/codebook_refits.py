@@ -41,6 +41,11 @@ def refit_codebook(run: PretrainingRun, share: float) -> None:
     codebook = pretrainer.teacher_codebook if from_teacher else pretrainer.input_codebook
     if run.accelerator.is_main_process:
         frames, attributes = sample_frames(run), options.objectives.attributes
+        if not len(frames):
+            raise UsageError(
+                "none of the clips drawn for the codebook can be read any more. "
+                f"{run.way_back()}; bring them back and go on with --resume"
+            )
         if len(frames) < attributes:
             raise UsageError(
                 f"--objectives.attributes: found {attributes}, but there are {len(frames)} frames "

@@ -24,7 +24,12 @@ from voxadapt.recipes.pretraining.curves import (
 )
 from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.pretraining.state import PretrainingRun
-from voxadapt.recipes.pretraining.step import COLLAPSE_AFTER, COLLAPSE_AFTER_STEPS
+from voxadapt.recipes.pretraining.step import (
+    CLIPS_TO_JUDGE_ALONE,
+    COLLAPSE_AFTER,
+    COLLAPSE_AFTER_STEPS,
+    FRAMES_TO_JUDGE,
+)
 from voxadapt.recipes.reporting.page import build_page, percent, text
 from voxadapt.recipes.reporting.tables import settings_list
 from voxadapt.recipes.running.command_line import UsageError
@@ -263,9 +268,11 @@ def _near_collapse(record: PretrainingRecord) -> list[str]:
     """Monitors that came near their threshold, each at its lowest."""
     lowest: dict[str, tuple[float, float, float]] = {}
     after = min(COLLAPSE_AFTER_STEPS, COLLAPSE_AFTER * record.steps)
-    for entry in logged_steps(record.log):
-        if entry["step"] <= after:
-            continue
+    begun = [entry for entry in logged_steps(record.log) if entry["step"] > after]
+    # As in the run: few frames, or those of few clips, are alike however healthy it is.
+    begun = [entry for entry in begun if entry.get("frames", math.inf) >= FRAMES_TO_JUDGE]
+    many = [entry for entry in begun if entry.get("clips", math.inf) >= CLIPS_TO_JUDGE_ALONE]
+    for entry in many or begun:
         for name, value in entry.items():
             limit = record.options.collapse.limit(name)
             near = limit is not None and limit > 0 and value < _NEAR * limit

@@ -24,6 +24,7 @@ from voxadapt.recipes.pretraining.student_view import (
     draw_feature_masks,
     draw_masks,
 )
+from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.running.frame_batches import load_shares
 from voxadapt.recipes.running.process_group import log_values
 
@@ -34,6 +35,10 @@ COLLAPSE_AFTER_STEPS = 100
 # Two seconds: with fewer frames, as the last batch of an epoch can have, their number alone can
 # keep every sign low.
 FRAMES_TO_JUDGE = 100
+# A healthy run has steps of few clips that are all alike: one long recording, mostly silent. Such a
+# step is judged by the healthiest values of the last logged steps.
+CLIPS_TO_JUDGE_ALONE = 4
+STEPS_TO_JUDGE_TOGETHER = 10
 
 
 def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
@@ -50,6 +55,7 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
     Raises:
         NotFiniteError: The loss or its gradient is not finite; the weights are as they were.
         CollapseError: The representation has collapsed.
+        UsageError: No clip of the batch could be read; the weights are as they were.
     """
     options, accelerator, progress = run.options, run.accelerator, run.progress
     rank, world = accelerator.process_index, accelerator.num_processes
@@ -71,6 +77,12 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
     parts = [augment_student(run, run.on_common_scale(part)) for part in parts]
     span_masks = [draw_masks(run, part) for part in parts]
     counts = count_globally(parts, span_masks, accelerator)
+    if not counts["clips"]:
+        ids = [run.corpus.clips[index].id for index in batch]
+        raise UsageError(
+            f"none of the clips of step {progress.step}, epoch {progress.epoch + 1}, can be read "
+            f"any more ({ids}). {run.way_back()}; bring them back and go on with --resume"
+        )
 
     temperature = teacher_temperature(options.objectives, share)
     run.optimizer.zero_grad()
@@ -108,6 +120,8 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
             **losses,
             **health(all_sums, counts, options.objectives, accelerator),
             "hidden_share": float(counts["hidden"] / counts["real"]),
+            "clips": float(counts["clips"]),
+            "frames": float(counts["real"]),
             "gradient_norm": gradient_norm,
             "learning_rate": learning_rate,
             "teacher_decay": decay,
@@ -116,12 +130,36 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
         progress.log.append({"step": float(progress.step), **entry})
         log_values(accelerator, entry, step=progress.step)
         begun = share > COLLAPSE_AFTER or progress.step >= COLLAPSE_AFTER_STEPS
-        if begun and counts["real"] >= FRAMES_TO_JUDGE:
+        if begun and is_enough(entry):
             try:
-                check_collapse(entry, options.collapse)
+                check_collapse(healthiest_lately(progress.log), options.collapse)
             except CollapseError as error:
                 raise CollapseError(f"at step {progress.step}, {error}") from None
     return losses["loss"]
+
+
+def is_enough(entry: dict[str, float]) -> bool:
+    """Whether a logged step has frames enough to judge the run by."""
+    return entry["frames"] >= FRAMES_TO_JUDGE
+
+
+def healthiest_lately(log: list[dict[str, float]]) -> dict[str, float]:
+    """The values to judge the last logged step by.
+
+    Args:
+        log: The run's log; its last entry is of a step that `is_enough`.
+
+    Returns:
+        Those of the step; where it has few clips, the highest of each of the last
+        `STEPS_TO_JUDGE_TOGETHER` such steps, or nothing as long as there are fewer.
+    """
+    if log[-1]["clips"] >= CLIPS_TO_JUDGE_ALONE:
+        return log[-1]
+    steps = [entry for entry in log if "frames" in entry and is_enough(entry)]
+    lately = steps[-STEPS_TO_JUDGE_TOGETHER:]
+    if len(lately) < STEPS_TO_JUDGE_TOGETHER:
+        return {}
+    return {name: max(entry[name] for entry in lately if name in entry) for name in lately[-1]}
 
 
 def teacher_temperature(objectives: ObjectivesConfig, share: float) -> float:

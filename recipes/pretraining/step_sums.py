@@ -31,7 +31,7 @@ def count_globally(
 ) -> dict[str, Tensor]:
     """Real, hidden and visible frames, and clips, of the global batch, without fillers.
 
-    Each is at least 1, to be divided by.
+    Frames are at least 1, to be divided by; clips are 0 where none could be read.
     """
     counts = torch.zeros(3, device=accelerator.device)
     for part, span_mask in zip(parts, span_masks, strict=True):
@@ -39,8 +39,8 @@ def count_globally(
         for row, values in enumerate((real, span_mask.sum(dim=1), torch.ones_like(real))):
             counts[row] += (values * part.clip_weights).sum()
     real, hidden, clips = accelerator.reduce(counts).unbind()
-    found = {"real": real, "hidden": hidden, "visible": real - hidden, "clips": clips}
-    return {name: count.clamp(min=1.0) for name, count in found.items()}
+    frames = {"real": real, "hidden": hidden, "visible": real - hidden}
+    return {name: count.clamp(min=1.0) for name, count in frames.items()} | {"clips": clips}
 
 
 def weighted_loss(

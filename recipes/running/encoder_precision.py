@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Half precision for encoders, where the machine computes in it."""
+"""Half precision, where the machine computes in it."""
 
 import logging
 import platform
@@ -25,8 +25,8 @@ def usable_precision(precision: Precision, kind: str | None = None) -> Precision
     if precision == "fp32" or has_bf16(kind):
         return precision
     logger.warning(
-        "--precision bf16: the %s of this machine does not compute in it, so the encoder runs in "
-        "fp32; its features are kept and found as those of fp32",
+        "--precision bf16: the %s of this machine does not compute in it, so fp32 is used; an "
+        "encoder's features are kept and found as those of fp32",
         kind,
     )
     return "fp32"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From clips to frames that the backbone computes in the training loop."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +96,12 @@ def prepare_online(
     kept = [index for index, samples in enumerate(check.samples) if samples]
     if check.bad and (options.on_bad_audio == "error" or not kept):
         raise bad_audio_error(check.bad, len(clips))
-    if check.bad and accelerator.is_main_process:
-        list_bad_clips(check.bad, out / BAD_AUDIO_FILE)
+    # Those that a run which is resumed left out on the way are in the list alone.
+    earlier = listed_clips(out / BAD_AUDIO_FILE) if options.resume else []
+    listed = {clip.id: clip for clip in [*earlier, *check.bad]}
+    accelerator.wait_for_everyone()  # all have read it
+    if listed and accelerator.is_main_process:
+        list_bad_clips(list(listed.values()), out / BAD_AUDIO_FILE)
     good = [clips[index] for index in kept]
     store = OnlineFrames(
         good,
@@ -107,8 +112,28 @@ def prepare_online(
         augmentation=options.augment,
         on_bad_audio=options.on_bad_audio,
         listing=out / BAD_AUDIO_FILE,
+        listed=listed,
     )
     return OnlineCorpus(good, store, check.bad)
+
+
+def listed_clips(listing: Path) -> list[BadClip]:
+    """The clips that an earlier start of a run has left out; none where there is no list.
+
+    Raises:
+        UsageError: The list is not one of ours.
+    """
+    if not listing.exists():
+        return []
+    try:
+        # What follows the last end of a line was cut off when the run was killed.
+        *lines, _ = listing.read_text(encoding="utf-8").split("\n")
+        return [BadClip(**json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"{listing}: not a list of clips that were left out ({error}). Move it away and go on "
+            "with --resume"
+        ) from error
 
 
 def check_audio(

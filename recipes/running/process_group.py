@@ -4,20 +4,27 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
+from voxadapt.backbones import Precision
 from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.running.encoder_precision import usable_precision
+
+# One process may read shards, extract frames or fit a codebook for hours while the others wait for
+# it; torch gives up after 10 or 30 minutes.
+PATIENCE = timedelta(days=7)
 
 
-def join_processes(precision: str = "fp32") -> Accelerator:
+def join_processes(precision: Precision = "fp32") -> Accelerator:
     """Join the processes that ``accelerate launch`` or ``torchrun`` started; one is a group too.
 
     Args:
-        precision: ``fp32``, or ``bf16`` for half precision.
+        precision: ``fp32``, or ``bf16`` for half precision where the machine has it.
 
     Raises:
         UsageError: The machine does not have that precision.
@@ -25,6 +32,7 @@ def join_processes(precision: str = "fp32") -> Accelerator:
     # cuDNN's convolutions take TF32 by default, whose rounding depends on the shape of the batch: a
     # clip would no longer give the same frames alone and among others.
     torch.backends.cudnn.allow_tf32 = False
+    precision = usable_precision(precision)
     try:
         return Accelerator(
             # Where there is no GPU, Accelerate takes each process for the only one unless it is
@@ -33,7 +41,10 @@ def join_processes(precision: str = "fp32") -> Accelerator:
             mixed_precision="bf16" if precision == "bf16" else "no",
             log_with="tensorboard",
             project_dir=".",  # the tracker wants one; start_log says where it really is
-            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(broadcast_buffers=False),
+                InitProcessGroupKwargs(timeout=PATIENCE),
+            ],
         )
     except ValueError as error:
         raise UsageError(

@@ -99,6 +99,19 @@ def test_every_sign_stops_the_run(name: str, value: float) -> None:
         check_collapse({**HEALTHY, name: value}, CollapseThresholds())
 
 
+def test_what_to_change_goes_by_the_sign() -> None:
+    told = {}
+    for name in ("target_sharpness", "prototype_perplexity", "attribute_perplexity", "teacher_std"):
+        with pytest.raises(CollapseError) as caught:
+            check_collapse({name: 0.001}, CollapseThresholds())
+        told[name] = str(caught.value)
+    assert "lower the teacher's temperature" in told["target_sharpness"]
+    assert "raise the teacher's temperature" in told["prototype_perplexity"]
+    assert "refit the codebook more often" in told["attribute_perplexity"]
+    for name in ("attribute_perplexity", "teacher_std"):
+        assert "temperature" not in told[name]
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_thresholds_are_numbers_and_below_0_stop_nothing(value: float) -> None:
     with pytest.raises(ValueError, match=r"collapse\.effective_rank: found .*a finite number"):

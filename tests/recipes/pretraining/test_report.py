@@ -224,6 +224,17 @@ def test_what_came_near_collapse_is_told(name: str, value: float, told: str) -> 
     assert signs_of_illness(make_record(log)) == []
 
 
+def test_what_a_run_is_not_judged_by_is_not_told() -> None:
+    log = make_log()
+    for few in ({"frames": 60.0, "clips": 5.0}, {"frames": 900.0, "clips": 1.0}):
+        log[-1] |= {"teacher_std": 0.01, **few}
+        assert signs_of_illness(make_record(log)) == []
+    log[-1] |= {"frames": 900.0, "clips": 5.0}
+    assert len(signs_of_illness(make_record(log))) == 1
+    only_few = [entry | {"clips": 1.0, "frames": 900.0} for entry in log]
+    assert len(signs_of_illness(make_record(only_few))) == 1
+
+
 def test_attributes_that_were_not_learnt_are_told() -> None:
     log = make_log()
     for entry in log:

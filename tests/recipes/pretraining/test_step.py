@@ -18,13 +18,14 @@ from voxadapt.backbones import load_backbone
 from voxadapt.recipes.pretraining import step as pretraining_step
 from voxadapt.recipes.pretraining import step_sums, student_view
 from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun
-from voxadapt.recipes.pretraining.step import teacher_temperature, train_step
+from voxadapt.recipes.pretraining.step import healthiest_lately, teacher_temperature, train_step
 from voxadapt.recipes.pretraining.step_sums import COUNTED_OVER, count_globally, weighted_loss
 from voxadapt.recipes.pretraining.student_view import (
     augment_student,
     draw_feature_masks,
     draw_masks,
 )
+from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.running.frame_batches import load_batch, load_shares
 from voxadapt.recipes.running.prepare import frequency_bands
 
@@ -168,6 +169,7 @@ def test_counts_leave_padding_and_fillers_out(make_run: Make) -> None:
     assert counts["visible"] == 14 + 5 - masks[0].sum()
     assert counts["clips"] == 2
     none = count_globally(parts[1:], masks[1:], run.accelerator)
+    assert none.pop("clips") == 0
     assert all(count == 1 for count in none.values())
 
 
@@ -354,6 +356,39 @@ def test_too_few_frames_are_not_judged(make_run: Make, monkeypatch: pytest.Monke
     monkeypatch.setattr(pretraining_step, "FRAMES_TO_JUDGE", 47)
     with pytest.raises(CollapseError):
         train_step(run, CLIPS, 0.5)
+
+
+def entries(*steps: tuple[float, float, float]) -> list[dict[str, float]]:
+    """A log: clips, frames and a monitor of each step."""
+    return [
+        {"step": step, "clips": clips, "frames": frames, "teacher_std": std}
+        for step, (clips, frames, std) in enumerate(steps)
+    ]
+
+
+def test_a_step_of_few_clips_is_judged_with_those_before_it() -> None:
+    """One long, mostly silent recording is alike all over, however healthy the run is."""
+    many, few = (24, 3000, 0.8), (1, 3000, 0.01)
+    assert healthiest_lately(entries(many, (24, 3000, 0.02)))["teacher_std"] == 0.02
+    assert healthiest_lately(entries(many, few)) == {}
+    assert healthiest_lately(entries(*[many] * 9, few))["teacher_std"] == 0.8
+    # Where every step has few clips, ten of them that are ill are enough.
+    assert healthiest_lately(entries(many, *[few] * 10))["teacher_std"] == 0.01
+    # Steps with too few frames are none of the ten.
+    assert healthiest_lately(entries(*[(3, 90, 0.8)] * 9, few)) == {}
+    assert healthiest_lately([{"codebook_inertia": 1.0}, *entries(many, few)]) == {}
+
+
+def test_a_step_without_a_single_readable_clip_stops_the_run(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    nothing = [load(run, CLIPS, is_filler=True)]
+    monkeypatch.setattr(pretraining_step, "load_shares", lambda *_, **__: nothing)
+    before = {name: value.clone() for name, value in run.pretrainer.state_dict().items()}
+    with pytest.raises(UsageError, match=r"none of the clips of step 0, epoch 1, can be read"):
+        train_step(run, CLIPS, 0.1)
+    assert all(torch.equal(before[name], v) for name, v in run.pretrainer.state_dict().items())
 
 
 @pytest.mark.usefixtures("judged")

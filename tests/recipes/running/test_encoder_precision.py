@@ -74,4 +74,4 @@ def test_where_it_is_lacking_fp32_is_used_and_said(
     assert usable_precision("bf16") == "fp32"
     (said,) = caplog.messages
     assert said.startswith("--precision bf16: the ")
-    assert "runs in fp32" in said
+    assert "so fp32 is used" in said

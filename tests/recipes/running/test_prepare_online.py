@@ -72,6 +72,35 @@ def test_bad_audio_is_an_error_or_listed(
     assert json.loads(line)["id"] == "bad"
 
 
+def test_a_resumed_run_keeps_the_clips_that_were_left_out_on_the_way(
+    prepare: Prepare, clips: list[Clip], tmp_path: Path
+) -> None:
+    sound = clips[2].path.read_bytes()
+    clips[2] = Clip(id="gone", path=tmp_path / "gone.wav")
+    clips[2].path.write_bytes(sound)
+    corpus = prepare(on_bad_audio="skip")
+    listing = tmp_path / "run" / "bad_audio.jsonl"
+
+    def listed() -> list[str]:
+        return [json.loads(line)["id"] for line in listing.read_text().splitlines()]
+
+    clips[2].path.unlink()
+    for epoch in range(3):  # is listed once
+        assert corpus.store.load([0, 1], epoch).usable.tolist() == [True, False]
+    assert listed() == ["bad", "gone"]
+    with listing.open("a") as file:
+        file.write('{"id": "cut o')  # by a kill
+    clips[2].path.write_bytes(sound)
+    resumed = prepare(on_bad_audio="skip", resume=True)
+    assert sorted(listed()) == sorted(["bad", "gone"])
+    clips[2].path.unlink()
+    resumed.store.load([1], 0)
+    assert len(listed()) == 2
+    listing.write_text("[]\n")
+    with pytest.raises(UsageError, match=r"bad_audio.jsonl: not a list of clips"):
+        prepare(on_bad_audio="skip", resume=True)
+
+
 def test_a_corpus_of_bad_audio_alone_is_an_error(prepare: Prepare, clips: list[Clip]) -> None:
     del clips[2], clips[0]
     with pytest.raises(DataError, match="No clip is left"):

@@ -2,12 +2,14 @@
 """One process or several, and a log for each run."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
 
+from voxadapt.recipes.running import encoder_precision
 from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.running.process_group import finish_log, join_processes, start_log
 
@@ -40,6 +42,17 @@ def test_without_a_gpu_it_is_told_that_the_cpu_is_meant(monkeypatch: pytest.Monk
     )
     join_processes()
     assert asked["cpu"] is True
+    # One process may read shards or fit a codebook for longer than torch's 10 or 30 minutes.
+    (patience,) = [h.timeout for h in asked["kwargs_handlers"] if hasattr(h, "timeout")]
+    assert patience >= timedelta(days=1)
+
+
+@pytest.mark.parametrize(("has_it", "mixed"), [(True, "bf16"), (False, "no")])
+def test_without_bf16_in_hardware_training_is_in_fp32(
+    has_it: bool, mixed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoder_precision, "has_bf16", lambda kind: has_it)
+    assert join_processes("bf16").mixed_precision == mixed
 
 
 def test_a_precision_that_the_machine_lacks_is_a_usage_error(
@@ -50,6 +63,7 @@ def test_a_precision_that_the_machine_lacks_is_a_usage_error(
         raise ValueError("bf16 mixed precision requires a supported device.")
 
     monkeypatch.setattr("voxadapt.recipes.running.process_group.Accelerator", refuse)
+    monkeypatch.setattr(encoder_precision, "has_bf16", lambda kind: True)
     with pytest.raises(UsageError, match="--precision bf16: this machine does not have it"):
         join_processes("bf16")
 
