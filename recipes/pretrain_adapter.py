@@ -13,6 +13,7 @@ given, unless told ``--multi_gpu --num_processes 2``, which needs no GPU; so doe
 import dataclasses
 import logging
 import math
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from voxadapt.adapters import (
     WAPTransformer,
     WAPTransformerConfig,
 )
+from voxadapt.adapters.schedules import cosine
 from voxadapt.recipes.corpora.batching import plan_mixed_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.pretraining.adapter_folder import save_adapter
@@ -49,6 +51,9 @@ from voxadapt.recipes.running.process_group import finish_log, join_processes, s
 from voxadapt.recipes.running.run_folder import check_out, claim_out
 
 logger = logging.getLogger(__name__)
+
+# Of the random start, in the weights of the teacher that is exported: beyond it the run was short.
+MOST_KEPT = 0.4
 
 
 def main(argv: Sequence[str] | None = None) -> Path | None:
@@ -110,6 +115,9 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
         accelerator.device,
     )
     say_what_is_augmented(options, frequency_bands(backbone))
+    lengths = corpus.store.lengths
+    batches = plan_mixed_batches(lengths, run.budget, seed=options.seed, epoch=0)
+    say_what_the_teacher_keeps(options, len(batches) * options.epochs)
     say_what_is_watched(options, float(corpus.store.lengths.mean()) / backbone.spec.frame_rate)
     start_log(accelerator, out)
     try:
@@ -128,8 +136,10 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
     if accelerator.is_main_process:
         logger.info("adapter saved in %s", save_adapter(run))
         logger.info(
-            "fine-tune it:  python recipes/finetune.py --pool sap --adapter %s --data LABELLED.csv",
-            out,
+            "fine-tune it:  python recipes/finetune.py --pool sap --adapter %s%s "
+            "--data LABELLED.csv",
+            shlex.quote(str(out)),
+            same_frames(options),
         )
     accelerator.wait_for_everyone()
     return out / "adapter"
@@ -158,6 +168,40 @@ def say_what_is_augmented(options: PretrainOptions, bands: int | None) -> None:
             "--objectives.denoising: nothing disturbs the frames that the student sees, so that "
             "all it learns there is to copy them; give 0, or turn --frame_augment on"
         )
+
+
+def same_frames(options: PretrainOptions) -> str:
+    """The options by which another recipe gets the same frames, with a space before; or nothing."""
+    if options.backbone == "fbank":
+        return ""
+    named = {"backbone": options.backbone, "layer": options.layer, "revision": options.revision}
+    if options.whisper_context != PretrainOptions.whisper_context:
+        named["whisper-context"] = options.whisper_context
+    return "".join(
+        f" --{name} {shlex.quote(str(value))}" for name, value in named.items() if value is not None
+    )
+
+
+def say_what_the_teacher_keeps(options: PretrainOptions, steps: int) -> None:
+    """Warn where a run is too short for its teacher to leave the random start behind.
+
+    Args:
+        options: The run's options.
+        steps: Optimiser steps of the whole run.
+    """
+    kept = kept_of_the_start(steps, options.optimizer.ema_start, options.optimizer.ema_end)
+    if options.export == "teacher" and kept > MOST_KEPT:
+        logger.warning(
+            "%d steps are few: the teacher, which is exported, keeps %.0f %% of its random start. "
+            "More --epochs, or a lower --optimizer.ema_start, let it learn",
+            steps,
+            100 * kept,
+        )
+
+
+def kept_of_the_start(steps: int, ema_start: float, ema_end: float) -> float:
+    """Share of the teacher's first weights in its last, by the decays of a run's steps."""
+    return math.prod(cosine(step / steps, ema_start, ema_end) for step in range(steps))
 
 
 def say_what_is_watched(options: PretrainOptions, clip_seconds: float) -> None:

@@ -72,22 +72,28 @@ def model_card(adapter: WAPTransformer, options: PretrainOptions) -> str:
     extras, size = adapter.extras, adapter.config
     # Of a folder its name only: where it lay says nothing on another machine.
     encoder = hub_id(extras["backbone"]) or Path(options.backbone).name
+    layer = "" if options.backbone == "fbank" else f", layer {options.layer}"
+    number = extras["corpora"]
+    corpora = f"; {number} corpora, each standardised on its own" if number > 1 else ""
     return f"""{front_matter(options.licence, hub_id(extras["backbone"]), ["speech", "adapter"])}
 # WAP-Transformer adapter for {encoder}
 
 Pretrained without labels on {extras["hours"]} h of speech ({extras["clips"]} clips,
-{extras["steps"]} steps, seed {options.seed}); corpora, each standardised on its own:
-{extras["corpora"]}.
+{extras["steps"]} steps, seed {options.seed}){corpora}.
 
-- frames: `{encoder}`, layer {options.layer}, {extras["frame_rate"]:g} a second
+- frames: `{encoder}`{layer}, {extras["frame_rate"]:g} a second
 - size: {size.layers} layers, {size.width} wide
 - licence: {options.licence}
 
 ```python
 from voxadapt.adapters import WAPTransformer
+from voxadapt.backbones import backbone_from_config, pad_waveforms, read_audio
 
 adapter = WAPTransformer.from_pretrained("THIS_FOLDER")
-adapter.standardize.set_statistics(mean, std)  # [{size.input_size}] of your own corpus, if known
+backbone = backbone_from_config(adapter.extras["backbone"])
+frames, padding_mask = backbone(*pad_waveforms([read_audio("a.wav"), read_audio("b.wav")]))
+real = frames[~padding_mask]  # better: those of your whole training part
+adapter.standardize.set_statistics(real.mean(dim=0), real.std(dim=0))
 enriched = adapter(frames, padding_mask)  # [B, T, {size.input_size}] -> [B, T, {size.width}]
 ```
 """

@@ -34,6 +34,16 @@ def logged_steps(log: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in log if "loss" in entry]
 
 
+def without_remainders(log: Sequence[Entry]) -> list[Entry]:
+    """The log without steps that have less than half of the frames of another.
+
+    The last batch of an epoch can be a remainder; fewer frames use fewer attributes and prototypes,
+    which would look like an illness.
+    """
+    most = max((entry.get("frames", 0.0) for entry in log), default=0.0)
+    return [entry for entry in log if entry.get("frames", most) >= most / 2]
+
+
 def codebook_fits(log: Sequence[Entry]) -> list[Entry]:
     """The entries of the codebook's fits."""
     return [entry for entry in log if "codebook_inertia" in entry]

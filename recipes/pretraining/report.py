@@ -20,6 +20,7 @@ from voxadapt.recipes.pretraining.curves import (
     logged_steps,
     objective_curves,
     schedule_curves,
+    without_remainders,
     words,
 )
 from voxadapt.recipes.pretraining.options import PretrainOptions
@@ -160,7 +161,7 @@ def describe_run(
 
 def build_report(record: PretrainingRecord) -> str:
     """The page as HTML."""
-    options, log = record.options, record.log
+    options, log = record.options, without_remainders(record.log)
     title, notice = verdict(record)
     facts = "".join(
         f"<div><dt>{text(name)}</dt><dd>{text(told)}</dd></div>"
@@ -223,7 +224,7 @@ def verdict(record: PretrainingRecord) -> tuple[str, str]:
         return title, _notice("What looked ill", [*signs, to_do] if to_do else signs)
     told = (
         "No monitor came near the value at which a run is stopped, and attributes, where there are "
-        f"any, were learnt and kept their meaning. {to_do}"
+        f"any, {'were learnt and ' if record.finished else ''}kept their meaning. {to_do}"
     )
     title = "Healthy" if record.finished else "Healthy so far, not finished"
     return title, f'<div class="notice" role="note">{text(told.strip())}</div>'
@@ -242,7 +243,8 @@ def signs_of_illness(record: PretrainingRecord) -> list[str]:
     options, fits = record.options, codebook_fits(record.log)
     size = options.objectives.attributes
     signs = _near_collapse(record)
-    losses = [entry["local_attributes"] for entry in record.log if "local_attributes" in entry]
+    steps = without_remainders(record.log)
+    losses = [entry["local_attributes"] for entry in steps if "local_attributes" in entry]
     last = losses[-max(1, len(losses) // 10) :]
     if record.finished and last and sum(last) / len(last) > _GUESSING * math.log(size):
         signs.append(

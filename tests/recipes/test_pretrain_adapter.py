@@ -5,7 +5,9 @@ The same result means bit for bit on one process; over several, or several passe
 another order, and 1e-4 is asked.
 """
 
+import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from voxadapt.adapters import WAPTransformer
+from voxadapt.recipes import pretrain_adapter
+from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.running.checkpoints import load_checkpoint
 
 OBJECTIVES = {
@@ -172,3 +176,51 @@ def test_several_corpora_are_heard_at_one_scale(
         found[out] = outcome(Path(out))
     assert found["two"] == found["column"]
     assert found["two"]["log.json"] != found["one"]["log.json"]
+
+
+@pytest.mark.parametrize(("steps", "percent"), [(90, 83), (200, 67), (890, 17)])
+def test_what_the_teacher_keeps_of_its_random_start(steps: int, percent: int) -> None:
+    assert round(100 * pretrain_adapter.kept_of_the_start(steps, 0.996, 1.0)) == percent
+
+
+def test_a_run_too_short_for_its_teacher_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    options = PretrainOptions(data=["a.csv"])
+    pretrain_adapter.say_what_the_teacher_keeps(options, 90)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "90 steps are few: the teacher, which is exported, keeps 83 %" in record.message
+    assert "--optimizer.ema_start" in record.message
+    caplog.clear()
+    pretrain_adapter.say_what_the_teacher_keeps(options, 600)
+    quick = dataclasses.replace(options.optimizer, ema_start=0.9)
+    pretrain_adapter.say_what_the_teacher_keeps(dataclasses.replace(options, optimizer=quick), 90)
+    pretrain_adapter.say_what_the_teacher_keeps(dataclasses.replace(options, export="student"), 90)
+    assert caplog.records == []
+
+
+def test_the_command_that_is_printed_gets_the_same_frames() -> None:
+    assert pretrain_adapter.same_frames(PretrainOptions(data=["a.csv"])) == ""
+    options = PretrainOptions(data=["a.csv"], backbone="my encoders/hubert", layer=9)
+    assert pretrain_adapter.same_frames(options) == " --backbone 'my encoders/hubert' --layer 9"
+    options = dataclasses.replace(options, revision="v2", whisper_context="clip")
+    assert pretrain_adapter.same_frames(options).endswith(
+        " --layer 9 --revision v2 --whisper-context clip"
+    )
+
+
+def test_the_python_of_the_model_card_runs(
+    pretrained: Path, corpus_rows: list[dict[str, str]]
+) -> None:
+    card = (pretrained / "adapter" / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    for name, found in (
+        ("THIS_FOLDER", str(pretrained / "adapter")),
+        ("a.wav", corpus_rows[0]["path"]),
+        ("b.wav", corpus_rows[1]["path"]),
+    ):
+        assert f'"{name}"' in code
+        code = code.replace(f'"{name}"', repr(found))
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["enriched"].shape[::2] == (2, 16)
+    assert "layer" not in card.split("- size")[0]  # the filterbank has none

@@ -42,7 +42,7 @@ def test_the_branch_asked_for_is_saved_with_where_it_comes_from(
     assert card.startswith("---\n")
     assert "license: cc-by-4.0" in card
     assert "on 0.5 h of speech (2 clips,\n7 steps" in card
-    assert "each standardised on its own:\n1." in card
+    assert "7 steps, seed 0).\n" in card
     for file in folder.iterdir():
         assert file.stat().st_mode & stat.S_IRGRP, f"{file.name}: only its owner can read it"
 

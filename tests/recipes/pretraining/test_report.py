@@ -13,7 +13,12 @@ import pytest
 
 from voxadapt.adapters import CollapseThresholds, ObjectivesConfig
 from voxadapt.recipes.pretraining import report as pretraining_report
-from voxadapt.recipes.pretraining.curves import schedule_curves, thin
+from voxadapt.recipes.pretraining.curves import (
+    objective_curves,
+    schedule_curves,
+    thin,
+    without_remainders,
+)
 from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.pretraining.report import (
     PretrainingRecord,
@@ -222,6 +227,17 @@ def test_what_came_near_collapse_is_told(name: str, value: float, told: str) -> 
     assert sign in notice
     log[1][name], log[-1][name] = value, 100.0  # at the random start it means nothing
     assert signs_of_illness(make_record(log)) == []
+
+
+def test_the_remainder_of_an_epoch_is_no_end() -> None:
+    """Few frames use few attributes, which would look as though the codebook had died."""
+    log = [entry | {"frames": 3000.0} if "loss" in entry else entry for entry in make_log()]
+    log[-1] |= {"frames": 340.0, "attribute_perplexity": 17.0, "local_attributes": 4.8}
+    rest = without_remainders(log)
+    assert rest == log[:-1]
+    assert without_remainders(make_log()) == make_log()
+    assert signs_of_illness(make_record(log)) == []
+    assert objective_curves(rest, make_options().objectives) in build_report(make_record(log))
 
 
 def test_what_a_run_is_not_judged_by_is_not_told() -> None:
