@@ -183,7 +183,7 @@ def same_frames(options: PretrainOptions) -> str:
 
 
 def say_what_the_teacher_keeps(options: PretrainOptions, steps: int) -> None:
-    """Warn where a run is too short for its teacher to leave the random start behind.
+    """Say where a run is too short for its teacher to leave the random start behind.
 
     Args:
         options: The run's options.
@@ -191,9 +191,9 @@ def say_what_the_teacher_keeps(options: PretrainOptions, steps: int) -> None:
     """
     kept = kept_of_the_start(steps, options.optimizer.ema_start, options.optimizer.ema_end)
     if options.export == "teacher" and kept > MOST_KEPT:
-        logger.warning(
+        logger.info(
             "%d steps are few: the teacher, which is exported, keeps %.0f %% of its random start. "
-            "More --epochs, or a lower --optimizer.ema_start, let it learn",
+            "More audio or more --epochs move it on; compare it with finetune --adapter random",
             steps,
             100 * kept,
         )
