@@ -27,7 +27,6 @@ from voxadapt.adapters import (
     WAPTransformer,
     WAPTransformerConfig,
 )
-from voxadapt.adapters.schedules import cosine
 from voxadapt.recipes.corpora.batching import plan_mixed_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.pretraining.adapter_folder import save_adapter
@@ -51,9 +50,6 @@ from voxadapt.recipes.running.process_group import finish_log, join_processes, s
 from voxadapt.recipes.running.run_folder import check_out, claim_out
 
 logger = logging.getLogger(__name__)
-
-# Of the random start, in the weights of the teacher that is exported: beyond it the run was short.
-MOST_KEPT = 0.4
 
 
 def main(argv: Sequence[str] | None = None) -> Path | None:
@@ -115,9 +111,6 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
         accelerator.device,
     )
     say_what_is_augmented(options, frequency_bands(backbone))
-    lengths = corpus.store.lengths
-    batches = plan_mixed_batches(lengths, run.budget, seed=options.seed, epoch=0)
-    say_what_the_teacher_keeps(options, len(batches) * options.epochs)
     say_what_is_watched(options, float(corpus.store.lengths.mean()) / backbone.spec.frame_rate)
     start_log(accelerator, out)
     try:
@@ -180,28 +173,6 @@ def same_frames(options: PretrainOptions) -> str:
     return "".join(
         f" --{name} {shlex.quote(str(value))}" for name, value in named.items() if value is not None
     )
-
-
-def say_what_the_teacher_keeps(options: PretrainOptions, steps: int) -> None:
-    """Say where a run is too short for its teacher to leave the random start behind.
-
-    Args:
-        options: The run's options.
-        steps: Optimiser steps of the whole run.
-    """
-    kept = kept_of_the_start(steps, options.optimizer.ema_start, options.optimizer.ema_end)
-    if options.export == "teacher" and kept > MOST_KEPT:
-        logger.info(
-            "%d steps are few: the teacher, which is exported, keeps %.0f %% of its random start. "
-            "More audio or more --epochs move it on; compare it with finetune --adapter random",
-            steps,
-            100 * kept,
-        )
-
-
-def kept_of_the_start(steps: int, ema_start: float, ema_end: float) -> float:
-    """Share of the teacher's first weights in its last, by the decays of a run's steps."""
-    return math.prod(cosine(step / steps, ema_start, ema_end) for step in range(steps))
 
 
 def say_what_is_watched(options: PretrainOptions, clip_seconds: float) -> None:

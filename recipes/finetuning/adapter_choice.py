@@ -3,6 +3,7 @@
 
 import dataclasses
 import logging
+import shlex
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from voxadapt.frame_classifier import Adapter
 from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.running.options import PRETRAIN_OUT
+from voxadapt.recipes.running.run_folder import read_record
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,13 @@ def find_adapter(named: str) -> str:
     inside = Path(named) / "adapter"
     if inside.is_dir():
         return str(inside)
-    if (Path(named) / "run.json").exists():
+    record = read_record(Path(named))
+    if record is not None and record["command"] != "pretrain_adapter":
+        raise AdapterFolderError(
+            f"--adapter {named}: is a run of {record['command']}, which leaves no adapter; give "
+            "the folder of a run of pretrain_adapter, or `random`"
+        )
+    if record is not None:
         raise AdapterFolderError(
             f"--adapter {named}: this run has no adapter yet; finish it first: "
             f"`pretrain_adapter.py --out {named} --resume` with its own options"
@@ -79,7 +87,7 @@ def check_backbone(named: str, adapter: WAPTransformer, backbone: Backbone) -> N
     """
     expected = adapter.extras.get("backbone_fingerprint")
     size = adapter.input_size
-    way_out = "Use that backbone and layer, or pretrain an adapter on this one"
+    way_out = f"Use that backbone{wanted(adapter)}, or pretrain an adapter on this one"
     if backbone.spec.layer_outputs > 1:
         way_out = "Use that layer instead of the learnt sum, or --adapter random"
     if size != backbone.spec.feature_size or expected not in (None, backbone.fingerprint()):
@@ -88,6 +96,18 @@ def check_backbone(named: str, adapter: WAPTransformer, backbone: Backbone) -> N
             f"({size} features), not of {backbone.config()} ({backbone.spec.feature_size} "
             f"features). {way_out}"
         )
+
+
+def wanted(adapter: WAPTransformer) -> str:
+    """The options that give the frames an adapter was pretrained on, in brackets; or nothing."""
+    backbone = adapter.extras.get("backbone")
+    if not isinstance(backbone, dict):
+        return ""
+    if backbone.get("type") == "fbank":
+        return " (--backbone fbank)"
+    named = {"backbone": backbone.get("name_or_path"), "layer": backbone.get("layer")}
+    given = [f"--{name} {shlex.quote(str(it))}" for name, it in named.items() if it is not None]
+    return f" ({' '.join(given)})" if given else ""
 
 
 def build_adapter(

@@ -47,9 +47,13 @@ def refit_codebook(run: PretrainingRun, share: float) -> None:
                 f"{run.way_back()}; bring them back and go on with --resume"
             )
         if len(frames) < attributes:
+            drawn = len(frames) >= options.codebook.sample_frames
+            more = "raise --codebook.sample_frames" if drawn else "give more audio"
+            begun = run.way_back() if progress.step else "Nothing has been trained yet"
             raise UsageError(
                 f"--objectives.attributes: found {attributes}, but there are {len(frames)} frames "
-                "to cluster; give more audio, fewer attributes, or more --codebook.sample_frames"
+                f"to cluster; give fewer attributes, or {more}. {begun}: for other options, give "
+                f"another --out or remove {run.out}"
             )
         backend = choose_backend(options.codebook.backend, run.accelerator.device)
         fit = fit_codebook(

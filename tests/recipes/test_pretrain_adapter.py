@@ -178,26 +178,6 @@ def test_several_corpora_are_heard_at_one_scale(
     assert found["two"]["log.json"] != found["one"]["log.json"]
 
 
-@pytest.mark.parametrize(("steps", "percent"), [(90, 83), (200, 67), (890, 17)])
-def test_what_the_teacher_keeps_of_its_random_start(steps: int, percent: int) -> None:
-    assert round(100 * pretrain_adapter.kept_of_the_start(steps, 0.996, 1.0)) == percent
-
-
-def test_a_run_too_short_for_its_teacher_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
-    options = PretrainOptions(data=["a.csv"])
-    pretrain_adapter.say_what_the_teacher_keeps(options, 90)
-    (record,) = caplog.records
-    assert "90 steps are few: the teacher, which is exported, keeps 83 %" in record.message
-    assert "--epochs" in record.message
-    caplog.clear()
-    pretrain_adapter.say_what_the_teacher_keeps(options, 600)
-    quick = dataclasses.replace(options.optimizer, ema_start=0.9)
-    pretrain_adapter.say_what_the_teacher_keeps(dataclasses.replace(options, optimizer=quick), 90)
-    pretrain_adapter.say_what_the_teacher_keeps(dataclasses.replace(options, export="student"), 90)
-    assert caplog.records == []
-
-
 def test_the_command_that_is_printed_gets_the_same_frames() -> None:
     assert pretrain_adapter.same_frames(PretrainOptions(data=["a.csv"])) == ""
     options = PretrainOptions(data=["a.csv"], backbone="my encoders/hubert", layer=9)

@@ -17,7 +17,7 @@ from voxadapt.adapters import (
     WAPTransformer,
 )
 from voxadapt.backbones import load_backbone
-from voxadapt.recipes.finetuning.adapter_choice import build_adapter, choose_adapter
+from voxadapt.recipes.finetuning.adapter_choice import build_adapter, choose_adapter, wanted
 from voxadapt.recipes.finetuning.options import BottleneckOptions, FinetuneOptions
 from voxadapt.recipes.pretraining.options import AdapterSize
 from voxadapt.recipes.running.command_line import UsageError
@@ -58,14 +58,22 @@ def test_what_is_not_there_is_refused(fbank: Any, pretrained: Path) -> None:
     shutil.copy(pretrained / "run.json", "begun")
     with pytest.raises(AdapterFolderError, match=r"this run has no adapter yet; finish it first"):
         choose_adapter(FinetuneOptions(adapter="begun"), fbank)
+    record = Path("begun/run.json").read_text().replace('"pretrain_adapter"', '"finetune"')
+    Path("begun/run.json").write_text(record)
+    with pytest.raises(AdapterFolderError, match=r"begun: is a run of finetune, which leaves no"):
+        choose_adapter(FinetuneOptions(adapter="begun"), fbank)
 
 
 def test_another_backbone_is_refused_by_size_and_by_fingerprint(
     fbank: Any, pretrained: Path, hubert_folder: Path
 ) -> None:
     options = FinetuneOptions(adapter=str(pretrained))
-    with pytest.raises(UsageError, match=r"160 features\), not of .*16 features"):
+    with pytest.raises(UsageError, match=r"160 features\), not of .*16 features") as caught:
         choose_adapter(options, load_backbone(str(hubert_folder)))
+    assert "Use that backbone (--backbone fbank)" in str(caught.value)
+    adapter = WAPTransformer.from_pretrained(pretrained / "adapter")
+    adapter.extras["backbone"] = {"type": "encoder", "name_or_path": "my hub", "layer": 1}
+    assert wanted(adapter) == " (--backbone 'my hub' --layer 1)"
 
     class Other:
         spec = fbank.spec

@@ -161,7 +161,20 @@ def test_without_the_objective_nothing_is_fitted(make_run: Make) -> None:
 
 def test_too_little_audio_says_what_to_change(make_run: Make) -> None:
     run = make_run([2, 3], **{"objectives.attributes": 8})
-    with pytest.raises(UsageError, match=r"attributes: found 8, but there are 5 frames"):
+    with pytest.raises(UsageError, match=r"attributes: found 8, but there are 5 frames") as caught:
+        refit_codebook(run, 0.0)
+    assert "give more audio. Nothing has been trained yet" in str(caught.value)
+    run = make_run([5, 5], **{"objectives.attributes": 8, "codebook.sample_frames": 5})
+    with pytest.raises(UsageError, match=r"raise --codebook.sample_frames"):
+        refit_codebook(run, 0.0)
+
+
+def test_without_a_clip_that_can_be_read_it_says_so(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+    monkeypatch.setattr(codebook_refits, "sample_frames", lambda _: torch.zeros(0, 6))
+    with pytest.raises(UsageError, match="none of the clips drawn for the codebook can be read"):
         refit_codebook(run, 0.0)
 
 
