@@ -26,10 +26,11 @@ from voxadapt.recipes.pretraining.curves import (
 from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.pretraining.state import PretrainingRun
 from voxadapt.recipes.pretraining.step import (
-    CLIPS_TO_JUDGE_ALONE,
     COLLAPSE_AFTER,
     COLLAPSE_AFTER_STEPS,
     FRAMES_TO_JUDGE,
+    STEPS_TO_JUDGE_TOGETHER,
+    healthiest_lately,
 )
 from voxadapt.recipes.reporting.page import build_page, percent, text
 from voxadapt.recipes.reporting.tables import settings_list
@@ -273,9 +274,10 @@ def _near_collapse(record: PretrainingRecord) -> list[str]:
     begun = [entry for entry in logged_steps(record.log) if entry["step"] > after]
     # As in the run: few frames, or those of few clips, are alike however healthy it is.
     begun = [entry for entry in begun if entry.get("frames", math.inf) >= FRAMES_TO_JUDGE]
-    many = [entry for entry in begun if entry.get("clips", math.inf) >= CLIPS_TO_JUDGE_ALONE]
-    for entry in many or begun:
-        for name, value in entry.items():
+    for place, entry in enumerate(begun):
+        first = max(0, place + 1 - STEPS_TO_JUDGE_TOGETHER)
+        lately = begun[first : place + 1]
+        for name, value in (healthiest_lately(lately) if "clips" in entry else entry).items():
             limit = record.options.collapse.limit(name)
             near = limit is not None and limit > 0 and value < _NEAR * limit
             if near and value < lowest.get(name, (math.inf, 0.0, 0.0))[0]:

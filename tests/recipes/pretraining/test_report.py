@@ -248,6 +248,9 @@ def test_what_a_run_is_not_judged_by_is_not_told() -> None:
     log[-1] |= {"frames": 900.0, "clips": 5.0}
     assert len(signs_of_illness(make_record(log))) == 1
     only_few = [entry | {"clips": 1.0, "frames": 900.0} for entry in log]
+    assert signs_of_illness(make_record(only_few)) == []
+    for entry in only_few[-10:]:
+        entry["teacher_std"] = 0.01
     assert len(signs_of_illness(make_record(only_few))) == 1
 
 
