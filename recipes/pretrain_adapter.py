@@ -37,7 +37,7 @@ from voxadapt.recipes.pretraining.report import REPORT_FILE, leave_records, repo
 from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun, Progress
 from voxadapt.recipes.pretraining.step import train_step
 from voxadapt.recipes.pretraining.step_sums import CLIPS_TO_JUDGE
-from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command, written_out
 from voxadapt.recipes.running.frame_batches import read_ahead
 from voxadapt.recipes.running.prepare import (
     build_backbone,
@@ -167,11 +167,12 @@ def same_frames(options: PretrainOptions) -> str:
     """The options by which another recipe gets the same frames, with a space before; or nothing."""
     if options.backbone == "fbank":
         return ""
-    named = {"backbone": options.backbone, "layer": options.layer, "revision": options.revision}
-    if options.whisper_context != PretrainOptions.whisper_context:
-        named["whisper-context"] = options.whisper_context
-    return "".join(
-        f" --{name} {shlex.quote(str(value))}" for name, value in named.items() if value is not None
+    context = options.whisper_context
+    return " " + written_out(
+        backbone=options.backbone,
+        layer=options.layer,
+        revision=options.revision,
+        whisper_context=None if context == PretrainOptions.whisper_context else context,
     )
 
 

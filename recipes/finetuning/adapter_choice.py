@@ -3,7 +3,6 @@
 
 import dataclasses
 import logging
-import shlex
 from pathlib import Path
 
 import torch
@@ -19,7 +18,7 @@ from voxadapt.adapters import (
 from voxadapt.backbones import Backbone
 from voxadapt.frame_classifier import Adapter
 from voxadapt.recipes.finetuning.options import FinetuneOptions
-from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.running.command_line import UsageError, written_out
 from voxadapt.recipes.running.options import PRETRAIN_OUT
 from voxadapt.recipes.running.run_folder import read_record
 
@@ -105,9 +104,8 @@ def wanted(adapter: WAPTransformer) -> str:
         return ""
     if backbone.get("type") == "fbank":
         return " (--backbone fbank)"
-    named = {"backbone": backbone.get("name_or_path"), "layer": backbone.get("layer")}
-    given = [f"--{name} {shlex.quote(str(it))}" for name, it in named.items() if it is not None]
-    return f" ({' '.join(given)})" if given else ""
+    given = written_out(backbone=backbone.get("name_or_path"), layer=backbone.get("layer"))
+    return f" ({given})" if given else ""
 
 
 def build_adapter(

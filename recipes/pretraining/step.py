@@ -3,6 +3,7 @@
 
 import math
 from contextlib import nullcontext
+from itertools import islice
 
 import torch
 
@@ -155,11 +156,11 @@ def healthiest_lately(log: list[dict[str, float]]) -> dict[str, float]:
     """
     if log[-1]["clips"] >= CLIPS_TO_JUDGE_ALONE:
         return log[-1]
-    steps = [entry for entry in log if "frames" in entry and is_enough(entry)]
-    lately = steps[-STEPS_TO_JUDGE_TOGETHER:]
+    judged = (entry for entry in reversed(log) if "frames" in entry and is_enough(entry))
+    lately = list(islice(judged, STEPS_TO_JUDGE_TOGETHER))
     if len(lately) < STEPS_TO_JUDGE_TOGETHER:
         return {}
-    return {name: max(entry[name] for entry in lately if name in entry) for name in lately[-1]}
+    return {name: max(entry[name] for entry in lately if name in entry) for name in log[-1]}
 
 
 def teacher_temperature(objectives: ObjectivesConfig, share: float) -> float:

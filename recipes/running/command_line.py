@@ -14,6 +14,7 @@ import io
 import logging
 import os
 import re
+import shlex
 import sys
 import time
 import typing
@@ -108,6 +109,12 @@ class RecipeParser(ArgumentParser):
 def flag(name: str) -> str:
     """The flag of a field; options inside a group keep their underscores."""
     return "--" + (name if "." in name else name.replace("_", "-"))
+
+
+def written_out(**options: object) -> str:
+    """Options as they are typed, ready for a shell; those that are None are left out."""
+    given = {name: str(value) for name, value in options.items() if value is not None}
+    return shlex.join(word for name, value in given.items() for word in (flag(name), value))
 
 
 def closest_word(message: str, known: Iterable[str]) -> str:

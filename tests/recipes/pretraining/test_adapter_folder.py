@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from voxadapt.adapters import WAPTransformer
 from voxadapt.recipes.pretraining import adapter_folder
-from voxadapt.recipes.pretraining.adapter_folder import save_adapter
+from voxadapt.recipes.pretraining.adapter_folder import model_card, save_adapter
 from voxadapt.recipes.pretraining.state import PretrainingRun
 from voxadapt.recipes.running.command_line import UsageError
 
@@ -43,6 +43,8 @@ def test_the_branch_asked_for_is_saved_with_where_it_comes_from(
     assert "license: cc-by-4.0" in card
     assert "on 0.5 h of speech (2 clips,\n7 steps" in card
     assert "7 steps, seed 0).\n" in card
+    saved.extras["corpora"] = 2
+    assert "seed 0); 2 corpora, each standardised on its own.\n" in model_card(saved, run.options)
     for file in folder.iterdir():
         assert file.stat().st_mode & stat.S_IRGRP, f"{file.name}: only its owner can read it"
 
