@@ -19,6 +19,7 @@ from voxadapt.recipes.corpora.manifest import read_manifest
 from voxadapt.recipes.finetune import run_finetune
 from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.folder_lock import leaving
 from voxadapt.recipes.running.process_group import join_processes
 from voxadapt.recipes.running.run_folder import check_out, claim_out, versions, write_json
 from voxadapt.recipes.scoring.corpus_names import name_corpora
@@ -65,6 +66,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     options = parse(CrossCorpusOptions, argv, prog="cross_corpus.py", page=__doc__)
     config = dataclasses.asdict(options)
     out = check_out(options.out, "cross_corpus", config, resume=options.resume)
+    with leaving(out):
+        return run_matrix(options, config, out)
+
+
+def run_matrix(
+    options: CrossCorpusOptions, config: dict[str, Any], out: Path
+) -> dict[str, Any] | None:
+    """Run the recipe with a folder that is checked already; returns the matrix."""
     accelerator = join_processes(options.precision)
     names = name_corpora(options.data)
     label_map, left_out = common_labels(options, names)

@@ -36,6 +36,7 @@ from voxadapt.recipes.finetuning.run_results import (
 )
 from voxadapt.recipes.report import write_report
 from voxadapt.recipes.running.command_line import leave, parse, run_command
+from voxadapt.recipes.running.folder_lock import leaving
 from voxadapt.recipes.running.prepare import BAD_AUDIO_FILE, build_backbone, prepare_features
 from voxadapt.recipes.running.process_group import join_processes
 from voxadapt.recipes.running.run_folder import check_out, claim_out, read_record, write_json
@@ -57,6 +58,12 @@ def run_finetune(options: FinetuneOptions) -> dict[str, Any] | None:
         What stands in ``metrics.json``; None if ``--max-epochs`` ended it early.
     """
     out = check_out(options.out, "finetune", dataclasses.asdict(options), resume=options.resume)
+    with leaving(out):
+        return finetune(options, out)
+
+
+def finetune(options: FinetuneOptions, out: Path) -> dict[str, Any] | None:
+    """Run the recipe with a folder that is checked already; returns what `run_finetune` does."""
     accelerator = join_processes(options.precision)
     check_jobs(options, accelerator.num_processes)
     before = read_record(out) if options.resume else None

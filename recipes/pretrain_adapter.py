@@ -17,6 +17,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -38,6 +39,7 @@ from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun, P
 from voxadapt.recipes.pretraining.step import train_step
 from voxadapt.recipes.pretraining.step_sums import CLIPS_TO_JUDGE
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command, written_out
+from voxadapt.recipes.running.folder_lock import leaving
 from voxadapt.recipes.running.frame_batches import read_ahead
 from voxadapt.recipes.running.prepare import (
     build_backbone,
@@ -63,6 +65,21 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
         )
     config = dataclasses.asdict(options)
     out = check_out(options.out, "pretrain_adapter", config, resume=options.resume)
+    with leaving(out):
+        return pretrain(options, config, out)
+
+
+def pretrain(options: PretrainOptions, config: dict[str, Any], out: Path) -> Path | None:
+    """Run the recipe with options that are read and a folder that is checked already.
+
+    Args:
+        options: The options.
+        config: The same, as they are written down.
+        out: The run's folder.
+
+    Returns:
+        The adapter's folder; None if ``--max-steps`` ended it early.
+    """
     accelerator = join_processes(options.precision)
     clips = read_clips(options, accelerator)
     backbone = build_backbone(options)

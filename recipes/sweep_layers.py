@@ -27,6 +27,7 @@ from voxadapt.recipes.finetuning.model_building import pooler_options
 from voxadapt.recipes.finetuning.options import FinetuneOptions
 from voxadapt.recipes.finetuning.run_plan import check_splits, plan_runs
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
+from voxadapt.recipes.running.folder_lock import leaving
 from voxadapt.recipes.running.prepare import BAD_AUDIO_FILE, build_backbone, prepare_features
 from voxadapt.recipes.running.process_group import join_processes
 from voxadapt.recipes.running.run_folder import check_out, claim_out, write_json
@@ -46,6 +47,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     options = parse(SweepOptions, argv, prog="sweep_layers.py", page=__doc__)
     config = dataclasses.asdict(options)
     out = check_out(options.out, "sweep_layers", config, resume=options.resume)
+    with leaving(out):
+        return sweep(options, config, out)
+
+
+def sweep(options: SweepOptions, config: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Run the recipe with a folder that is checked already; returns what `main` does."""
     accelerator = join_processes(options.precision)
     if accelerator.num_processes > 1:
         raise UsageError(

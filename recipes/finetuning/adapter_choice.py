@@ -18,6 +18,7 @@ from voxadapt.adapters import (
 from voxadapt.backbones import Backbone
 from voxadapt.frame_classifier import Adapter
 from voxadapt.recipes.finetuning.options import FinetuneOptions
+from voxadapt.recipes.pretraining.options import AdapterSize
 from voxadapt.recipes.running.command_line import UsageError, written_out
 from voxadapt.recipes.running.options import PRETRAIN_OUT
 from voxadapt.recipes.running.run_folder import read_record
@@ -39,7 +40,9 @@ def choose_adapter(options: FinetuneOptions, backbone: Backbone) -> str:
         return options.adapter
     if options.adapter is not None:
         named = find_adapter(options.adapter)
-        check_backbone(named, WAPTransformer.from_pretrained(named), backbone)
+        adapter = WAPTransformer.from_pretrained(named)
+        check_backbone(named, adapter, backbone)
+        say_whose_size(named, adapter, options.size)
         return named
     default = Path(PRETRAIN_OUT) / "adapter"
     if not default.is_dir():
@@ -95,6 +98,18 @@ def check_backbone(named: str, adapter: WAPTransformer, backbone: Backbone) -> N
             f"({size} features), not of {backbone.config()} ({backbone.spec.feature_size} "
             f"features). {way_out}"
         )
+
+
+def say_whose_size(named: str, adapter: WAPTransformer, asked: AdapterSize) -> None:
+    """Log which of the ``--size`` options do not hold, as a pretrained adapter brings its own."""
+    own, default = adapter.config, AdapterSize()
+    told = [
+        f"--size.{name} {size}, and this has {getattr(own, name)}"
+        for name, size in dataclasses.asdict(asked).items()
+        if name != "dropout" and size not in (getattr(default, name), getattr(own, name))
+    ]
+    if told:
+        logger.warning("--adapter %s: brings its own size; not used: %s", named, "; ".join(told))
 
 
 def wanted(adapter: WAPTransformer) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voxadapt.adapters.written_aside import write_aside
+from voxadapt.recipes.corpora.waveform_augment import WaveformAugmentation
 from voxadapt.recipes.pretraining.curves import (
     Entry,
     codebook_fits,
@@ -144,6 +145,7 @@ def describe_run(
             f"{name} {size:g}" for name, size in dataclasses.asdict(augmentation).items() if size
         )
         or "nothing",
+        **changed_audio(options.augment),
         "A step": f"{options.batch_seconds:g} s of audio, {run.accelerator.num_processes} "
         f"process(es) on {run.accelerator.device}, {options.precision}",
         "Seed": str(options.seed),
@@ -158,6 +160,20 @@ def describe_run(
         stopped=stopped,
         versions=versions(),
     )
+
+
+def changed_audio(augment: WaveformAugmentation) -> dict[str, str]:
+    """The fact of what was done to the audio itself; none where nothing was."""
+    noisy, babbling = percent(augment.noise_probability), percent(augment.babble_share)
+    changes = [
+        ("speed", augment.speed, ""),
+        ("gain", augment.gain_db, " dB"),
+        ("noise", augment.noise_snr_db, f" dB for {noisy} of the clips, {babbling} by other clips"),
+    ]
+    told = [
+        f"{name} {limits[0]:g} to {limits[1]:g}{unit}" for name, limits, unit in changes if limits
+    ]
+    return {"Changed in the audio": ", ".join(told)} if augment.is_on else {}
 
 
 def build_report(record: PretrainingRecord) -> str:

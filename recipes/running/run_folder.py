@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from voxadapt.adapters.written_aside import UNFINISHED, remove_leftovers, write_aside
 from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.running.folder_lock import LOCK_FILE, FolderInUseError, hold
 from voxadapt.recipes.running.options import ONLINE
 
 Options = TypeVar("Options")
@@ -51,7 +52,7 @@ def check_out(out: str | Path, command: str, config: dict[str, Any], *, resume: 
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file; give a folder")
     names = {path.name for path in out.iterdir()} if out.exists() else set()
-    names = {name for name in names if not name.endswith(UNFINISHED)}
+    names = {name for name in names if not name.endswith(UNFINISHED) and name != LOCK_FILE}
     found = read_record(out)
     if found is None:
         if names:
@@ -131,7 +132,9 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def claim_out(out: Path, command: str, config: dict[str, Any], **settled: Any) -> None:
-    """Make the folder and write down whose it is; call on the main process, after `check_out`.
+    """Make the folder, hold it, and write down whose it is; on the main process, after `check_out`.
+
+    `folder_lock.leaving` lets go of it.
 
     Args:
         out: The folder.
@@ -140,13 +143,19 @@ def claim_out(out: Path, command: str, config: dict[str, Any], **settled: Any) -
         **settled: What the options left open and the run settled on; a resumed run keeps to it.
 
     Raises:
-        UsageError: The folder cannot be made or written.
+        UsageError: The folder cannot be made or written, or another process writes there.
     """
     record = {"command": command, "config": config, **settled, "versions": versions()}
     try:
         out.mkdir(parents=True, exist_ok=True)
+        hold(out)
         remove_leftovers(out)
         write_json(out / RUN_FILE, record)
+    except FolderInUseError as error:
+        raise UsageError(
+            f"--out {out}: a run is at work there ({error}); nothing was written. Let it finish or "
+            "stop it, or give another --out"
+        ) from None
     except OSError as error:
         raise UsageError(
             f"--out {out}: cannot be written ({error}). Make room, or give another folder"

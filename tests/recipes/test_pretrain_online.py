@@ -62,6 +62,9 @@ def test_augmentation_changes_the_run_and_resume_does_not(
     options = [*online, *AUGMENT, "--checkpoint-steps=3"]
     assert run_cli("pretrain_adapter", *options, "--out=whole").code == 0
     assert losses(Path("whole")) != pytest.approx(losses(pretrained), rel=2e-3)
+    page = Path("whole/report.html").read_text()
+    assert "speed 0.9 to 1.1, gain -6 to 6 dB, noise 5 to 20 dB for 50.0" in page
+    assert "Changed in the audio" not in (pretrained / "report.html").read_text()
     for stop in (1, 7):
         ran = run_cli("pretrain_adapter", *options, "--out=parts", "--resume", "--max-steps", stop)
         assert ran.code == 0, ran.err

@@ -46,6 +46,24 @@ def test_a_run_or_its_adapter_may_be_named(fbank: Any, pretrained: Path) -> None
         assert choice == str(pretrained / "adapter")
 
 
+def test_a_size_that_a_pretrained_adapter_does_not_have_is_told(
+    fbank: Any, pretrained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = WAPTransformer.from_pretrained(pretrained / "adapter").config
+    other = AdapterSize(width=2 * own.width, layers=own.layers, heads=own.heads)
+    with caplog.at_level(logging.INFO, logger="voxadapt.recipes.finetuning.adapter_choice"):
+        choose_adapter(FinetuneOptions(adapter=str(pretrained), size=other), fbank)
+    expected = f"brings its own size; not used: --size.width {2 * own.width}, and this has "
+    assert [record.getMessage().split("/adapter: ")[1] for record in caplog.records] == [
+        f"{expected}{own.width}"
+    ]
+    caplog.clear()
+    same = AdapterSize(own.width, own.layers, own.heads, own.feedforward)
+    for size in (AdapterSize(), same):
+        choose_adapter(FinetuneOptions(adapter=str(pretrained), size=size), fbank)
+    assert not caplog.records
+
+
 def test_what_is_not_there_is_refused(fbank: Any, pretrained: Path) -> None:
     for named, message in (
         ("./nowhere", "there is no such folder"),

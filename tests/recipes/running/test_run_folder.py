@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.running.folder_lock import LOCK_FILE
 from voxadapt.recipes.running.run_folder import (
     check_out,
     claim_out,
@@ -90,7 +91,7 @@ def test_leftovers_of_a_killed_process_are_no_obstacle_and_are_removed(tmp_path:
     leftover.write_text("{")
     assert check_out(tmp_path, "finetune", CONFIG, resume=True) == tmp_path
     claim_out(tmp_path, "finetune", CONFIG)
-    assert {path.name for path in tmp_path.iterdir()} == {"run.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", LOCK_FILE}
 
 
 def test_the_record_says_whose_it_is_and_what_was_settled(begun: Path) -> None:
