@@ -3,6 +3,7 @@
 
 import dataclasses
 import logging
+from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -25,6 +26,8 @@ from voxadapt.recipes.running.run_folder import read_record
 
 logger = logging.getLogger(__name__)
 
+WORDS = ("random", "bottleneck", "none")
+
 
 def choose_adapter(options: FinetuneOptions, backbone: Backbone) -> str:
     """Settle ``--adapter``: a word such as ``random``, or a pretrained adapter's folder or hub id.
@@ -34,9 +37,9 @@ def choose_adapter(options: FinetuneOptions, backbone: Backbone) -> str:
 
     Raises:
         AdapterFolderError: The adapter named is not there or damaged.
-        UsageError: It was pretrained on another backbone.
+        UsageError: It was pretrained on another backbone, or a word is misspelt.
     """
-    if options.adapter in ("random", "bottleneck", "none"):
+    if options.adapter in WORDS:
         return options.adapter
     if options.adapter is not None:
         named = find_adapter(options.adapter)
@@ -67,6 +70,12 @@ def find_adapter(named: str) -> str:
     inside = Path(named) / "adapter"
     if inside.is_dir():
         return str(inside)
+    meant = get_close_matches(named, WORDS, n=1)
+    if meant and not Path(named).exists():
+        raise UsageError(
+            f"--adapter {named}: there is no such folder; for `{meant[0]}`, write that. A hub id "
+            "reads NAMESPACE/NAME"
+        )
     record = read_record(Path(named))
     if record is not None and record["command"] != "pretrain_adapter":
         raise AdapterFolderError(

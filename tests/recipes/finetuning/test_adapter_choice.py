@@ -65,6 +65,8 @@ def test_a_size_that_a_pretrained_adapter_does_not_have_is_told(
 
 
 def test_what_is_not_there_is_refused(fbank: Any, pretrained: Path) -> None:
+    with pytest.raises(UsageError, match=r"--adapter randm: .* for `random`, write that"):
+        choose_adapter(FinetuneOptions(adapter="randm"), fbank)
     for named, message in (
         ("./nowhere", "there is no such folder"),
         (str(pretrained / "run.json"), "is a file"),
