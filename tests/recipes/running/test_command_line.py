@@ -387,7 +387,9 @@ def test_bad_manifests_are_refused_before_training(
     options = ["--data", manifest, "--allow-outside", "--features", features, "--out=run"]
     ran = run_cli(recipe, *options)
     assert_refused(ran, needles)
-    assert not (Path("run").exists() and {p.name for p in Path("run").iterdir()} - {"run.json"})
+    assert not (
+        Path("run").exists() and {p.name for p in Path("run").iterdir()} - {"run.json", ".lock"}
+    )
 
 
 def assert_refused(ran: Any, needles: list[str]) -> None:
