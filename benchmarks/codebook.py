@@ -56,6 +56,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--frames-count", type=int, default=500_000, help="frames to make")
     parser.add_argument("--features", type=int, default=384, help="of a frame")
     parser.add_argument("--attributes", type=int, default=256, help="centroids")
+    parser.add_argument(
+        "--iterations", type=int, default=ITERATIONS, help="at most, of ours; faiss.Kmeans has 20"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="rounds; medians are compared")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch and of OpenMP")
     parser.add_argument("--device", default="cpu", help="where the torch backend computes")
@@ -127,12 +130,12 @@ def make_ways(frames: Tensor, options: argparse.Namespace) -> dict[str, Callable
 
     def ours_by_faiss(seed: int) -> Tensor:
         return fit_codebook(
-            frames, clusters, seed=seed, iterations=ITERATIONS, backend="faiss"
+            frames, clusters, seed=seed, iterations=options.iterations, backend="faiss"
         ).centroids
 
     def ours_by_torch(seed: int) -> Tensor:
         return fit_codebook(
-            there, clusters, seed=seed, iterations=ITERATIONS, backend="torch"
+            there, clusters, seed=seed, iterations=options.iterations, backend="torch"
         ).centroids
 
     def faiss_alone(seed: int) -> Tensor:
@@ -165,6 +168,7 @@ def describe_setup(options: argparse.Namespace, frames: Tensor) -> dict[str, Any
         "frames": list(frames.shape),
         "made_up": options.frames is None,
         "attributes": options.attributes,
+        "iterations": options.iterations,
         "threads": options.threads,
         "device": options.device,
         "repeats": options.repeats,
@@ -187,9 +191,9 @@ def table(results: dict[str, Any]) -> str:
     count, features = setup["frames"]
     lines = [
         f"{count:,} {'made-up ' if setup['made_up'] else ''}frames of {features} features, "
-        f"{setup['attributes']} centroids, at most {ITERATIONS} iterations; {setup['threads']} "
-        f"threads, torch backend on {setup['device']}; torch {setup['torch']}, faiss "
-        f"{setup['faiss-cpu']}, scikit-learn {setup['scikit-learn']}; medians of "
+        f"{setup['attributes']} centroids, ours at most {setup['iterations']} iterations; "
+        f"{setup['threads']} threads, torch backend on {setup['device']}; torch {setup['torch']}, "
+        f"faiss {setup['faiss-cpu']}, scikit-learn {setup['scikit-learn']}; medians of "
         f"{setup['repeats']}; load before: {setup['load_before']:.1f}.",
         "",
         *table_head(heads),

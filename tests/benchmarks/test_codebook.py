@@ -12,7 +12,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--frames-count", "400", "--features", "8", "--attributes", "4", "--repeats", "2"]
-TINY += ["--threads", "1"]
+TINY += ["--threads", "1", "--iterations", "9"]
 
 
 @pytest.fixture
@@ -42,6 +42,7 @@ def test_table_and_json(benchmark: Any, tmp_path: Path, capsys: pytest.CaptureFi
     results = json.loads(out.read_text())
     assert results["setup"]["frames"] == [300, 8]
     assert not results["setup"]["made_up"]
+    assert results["setup"]["iterations"] == 9
     ways = [row["way"] for row in results["rows"]]
     assert ways == ["ours, faiss", "ours, torch", benchmark.FAISS, benchmark.MINI_BATCH]
     inertias = [row["inertia"] for row in results["rows"]]
@@ -62,7 +63,9 @@ def test_targets_are_judged_by_ratios(benchmark: Any) -> None:
     ]
     setup = {"frames": [1000, 8], "made_up": True, "attributes": 4, "threads": 1, "device": "cpu"}
     setup |= {"torch": "2", "faiss-cpu": "1", "scikit-learn": "1", "repeats": 1, "load_before": 0.0}
+    setup |= {"iterations": 7}
     lines = benchmark.table({"setup": setup, "rows": rows}).splitlines()
+    assert "ours at most 7 iterations" in lines[0]
     assert lines[4].split(" | ")[2:] == [
         "1.100 (missed)",
         "0.550 (missed)",
