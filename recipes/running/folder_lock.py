@@ -42,7 +42,7 @@ def hold(folder: Path) -> None:
     handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except (BlockingIOError, PermissionError):  # the second is how some file systems say it
         holder = os.read(handle, 200).decode("utf-8", "replace").strip()
         os.close(handle)
         raise FolderInUseError(holder or "another process") from None

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -89,6 +90,16 @@ def test_a_file_system_without_locks_is_told_of(
     assert "cannot lock it" in caplog.text
     assert "No locks available" in caplog.text
     assert (tmp_path / "run.json").exists()
+
+
+def test_both_ways_in_which_file_systems_say_that_it_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (errno.EAGAIN, errno.EACCES):
+        refuse = Mock(side_effect=OSError(number, "held"))
+        monkeypatch.setattr(folder_lock.fcntl, "flock", refuse)
+        with pytest.raises(UsageError, match=r"a run is at work there \(another process\)"):
+            claim_out(tmp_path, "finetune", {})
 
 
 def test_a_full_disk_leaves_the_lock_without_a_name(
