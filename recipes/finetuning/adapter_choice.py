@@ -43,9 +43,7 @@ def choose_adapter(options: FinetuneOptions, backbone: Backbone) -> str:
         return options.adapter
     if options.adapter is not None:
         named = find_adapter(options.adapter)
-        adapter = WAPTransformer.from_pretrained(named)
-        check_backbone(named, adapter, backbone)
-        say_whose_size(named, adapter, options.size)
+        check_pretrained(named, options, backbone)
         return named
     default = Path(PRETRAIN_OUT) / "adapter"
     if not default.is_dir():
@@ -56,7 +54,7 @@ def choose_adapter(options: FinetuneOptions, backbone: Backbone) -> str:
         )
         return "random"
     try:
-        check_backbone(str(default), WAPTransformer.from_pretrained(default), backbone)
+        check_pretrained(str(default), options, backbone)
     except UsageError as error:
         logger.info("no --adapter given, and the one in %s does not fit: %s", default, error)
         logger.info("using a random adapter")
@@ -88,6 +86,18 @@ def find_adapter(named: str) -> str:
             f"`pretrain_adapter.py --out {named} --resume` with its own options"
         )
     return named
+
+
+def check_pretrained(named: str, options: FinetuneOptions, backbone: Backbone) -> None:
+    """Refuse an adapter that is damaged or of another backbone; tell of options it overrules.
+
+    Raises:
+        AdapterFolderError: It is not there or damaged.
+        UsageError: It was pretrained on another backbone.
+    """
+    adapter = WAPTransformer.from_pretrained(named)
+    check_backbone(named, adapter, backbone)
+    say_whose_size(named, adapter, options.size)
 
 
 def check_backbone(named: str, adapter: WAPTransformer, backbone: Backbone) -> None:

@@ -54,6 +54,19 @@ def test_table_and_json(benchmark: Any, tmp_path: Path, capsys: pytest.CaptureFi
     assert lines[2].startswith("| ours, faiss |")
 
 
+def test_iterations_are_those_of_our_fits(benchmark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    fit = benchmark.fit_codebook
+
+    def record(*args: Any, iterations: int, **options: Any) -> Any:
+        found.append((options["backend"], iterations))
+        return fit(*args, iterations=iterations, **options)
+
+    monkeypatch.setattr(benchmark, "fit_codebook", record)
+    benchmark.main(TINY)
+    assert set(found) == {("faiss", 9), ("torch", 9)}
+
+
 def test_targets_are_judged_by_ratios(benchmark: Any) -> None:
     rows = [
         {"way": "ours, faiss", "seconds": 11.0, "inertia": 20.0},
