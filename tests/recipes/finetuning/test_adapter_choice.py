@@ -58,6 +58,11 @@ def test_a_size_that_a_pretrained_adapter_does_not_have_is_told(
         f"{expected}{own.width}"
     ]
     caplog.clear()
+    shutil.copytree(pretrained, "runs/pretrain")  # where one is found without being named
+    with caplog.at_level(logging.INFO, logger="voxadapt.recipes.finetuning.adapter_choice"):
+        choose_adapter(FinetuneOptions(size=other), fbank)
+    assert expected in caplog.text
+    caplog.clear()
     same = AdapterSize(own.width, own.layers, own.heads, own.feedforward)
     for size in (AdapterSize(), same):
         choose_adapter(FinetuneOptions(adapter=str(pretrained), size=size), fbank)
