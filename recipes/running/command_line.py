@@ -63,9 +63,11 @@ class RecipeParser(ArgumentParser):
 
     Attributes:
         config_class: The dataclass that it fills.
+        config_file: The YAML file that is being read; None on the command line.
     """
 
     config_class: type
+    config_file: str | None = None
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the message and leave with code 2."""
@@ -95,6 +97,8 @@ class RecipeParser(ArgumentParser):
         )
         if not message.endswith("?"):
             message += "." + closest_word(message, self._known_words())
+        if self.config_file is not None:
+            message = f"--config {self.config_file}: {message}"
         print(f"{self.prog}: error: {message} See {self.prog} --help", file=sys.stderr)
         raise SystemExit(2)
 

@@ -27,6 +27,8 @@ YAML_VALUE_ERRORS = (
 class ConfigFile(ActionConfigFile):
     """Reads a YAML file into a parser that knows its ``config_class``.
 
+    While it does, the parser's ``config_file`` is that file, for the parser's own messages.
+
     jsonargparse takes nothing for a number, and says of some other mistakes neither in which file
     nor at which option they are.
     """
@@ -43,11 +45,14 @@ class ConfigFile(ActionConfigFile):
             check_options(read_yaml(Path(values)), parser.config_class)
         except ValueError as error:
             raise argparse.ArgumentError(None, f"--config {values}: {error}") from error
+        parser.config_file = values
         try:
             super().__call__(parser, cfg, values, option_string)
         except YAML_VALUE_ERRORS as error:
             message = f"--config {values}: a value is not what it looks like in YAML ({error})"
             raise argparse.ArgumentError(None, message) from error
+        finally:
+            parser.config_file = None
 
 
 def read_yaml(path: Path) -> Any:

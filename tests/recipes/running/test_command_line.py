@@ -176,6 +176,34 @@ def test_a_mistake_on_the_command_line_is_one_message(
 
 
 @pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("batch_size: two", "--batch-size: found 'two', expected int."),
+        ("names: [1]", "--names element 1: found '1', expected str."),
+        ("limit: x", "--limit: found x (str), expected int."),
+        ("inner: {rate: fast}", "--inner.rate: found 'fast', expected float."),
+        ("inner: {rat: 1}", "there is no option 'inner.rat'. Did you mean 'rate'?"),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file_and_the_option(
+    written: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(written)
+    message = refused(capsys, lambda: read("there", "--config", str(file)))
+    assert message == f"x.py: error: --config {file}: {said} See x.py --help\n"
+
+
+def test_a_mistake_beside_a_file_does_not_name_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text("batch_size: 8")
+    message = refused(capsys, lambda: read("there", "--config", str(file), "--limit", "x"))
+    assert message.startswith("x.py: error: --limit: found x")
+
+
+@pytest.mark.parametrize(
     ("argv", "said"),
     [
         (["there", "--names", ""], "--names: found [''], must not be empty"),
@@ -408,7 +436,7 @@ BAD_OPTIONS: dict[str, tuple[list[str], list[str]]] = {
     "no such fold": (["--fold", "7"], ["'7'", "1, 2"]),
     "misspelt pooler": (["--pool", "sapp"], ["'sapp'", "Did you mean 'sap'?"]),
     "misspelt YAML key": (["--config", "typo.yaml"], ["typo.yaml", "'epoch'", "'epochs'"]),
-    "wrong YAML type": (["--config", "type.yaml"], ["--epochs", "'many'", "int"]),
+    "wrong YAML type": (["--config", "type.yaml"], ["type.yaml", "--epochs", "'many'", "int"]),
     "no config file": (["--config", "none.yaml"], ["none.yaml", "there is no such file"]),
     "no adapter": (["--adapter", "runs/none"], ["runs/none", "no such folder"]),
     "unfinished adapter": (["--adapter", "unfinished"], ["unfinished", "finish it first"]),
