@@ -28,7 +28,6 @@ from voxadapt.adapters import (
     WAPTransformer,
     WAPTransformerConfig,
 )
-from voxadapt.recipes.corpora.batching import plan_mixed_batches
 from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.pretraining.adapter_folder import save_adapter
 from voxadapt.recipes.pretraining.codebook_refits import refit_codebook
@@ -226,11 +225,9 @@ def build_optimizer(module: torch.nn.Module, options: OptimizerOptions) -> torch
 def train(run: PretrainingRun) -> bool:
     """Train from where the run stands; False if ``--max-steps`` ended it early."""
     options, progress = run.options, run.progress
-    plan_seed = stable_seed(options.seed, "batches")
     run.model.train()
     while progress.epoch < options.epochs:
-        lengths = run.corpus.store.lengths
-        batches = plan_mixed_batches(lengths, run.budget, seed=plan_seed, epoch=progress.epoch)
+        batches = run.plan_epoch(progress.epoch)
         with tqdm(
             total=len(batches),
             initial=progress.batch,

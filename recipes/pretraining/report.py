@@ -27,11 +27,10 @@ from voxadapt.recipes.pretraining.curves import (
 from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.pretraining.state import PretrainingRun
 from voxadapt.recipes.pretraining.step import (
-    COLLAPSE_AFTER,
-    COLLAPSE_AFTER_STEPS,
     FRAMES_TO_JUDGE,
     STEPS_TO_JUDGE_TOGETHER,
     healthiest_lately,
+    is_under_way,
 )
 from voxadapt.recipes.reporting.page import build_page, percent, text
 from voxadapt.recipes.reporting.tables import settings_list
@@ -61,6 +60,7 @@ class PretrainingRecord:
         log: Entries of steps and of the codebook's fits, in order.
         facts: What the run was, by name, in words.
         steps: Optimiser steps done.
+        planned: Optimiser steps of the whole run.
         finished: Whether it came to its end.
         stopped: Why it was stopped as ill; None where it was not.
         versions: Versions of the packages.
@@ -71,6 +71,7 @@ class PretrainingRecord:
     log: list[Entry]
     facts: dict[str, str]
     steps: int
+    planned: int
     finished: bool
     stopped: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -156,6 +157,7 @@ def describe_run(
         log=list(progress.log),
         facts=facts,
         steps=progress.step,
+        planned=progress.step if finished else run.planned_steps,
         finished=finished,
         stopped=stopped,
         versions=versions(),
@@ -286,8 +288,11 @@ def signs_of_illness(record: PretrainingRecord) -> list[str]:
 def _near_collapse(record: PretrainingRecord) -> list[str]:
     """Monitors that came near their threshold, each at its lowest."""
     lowest: dict[str, tuple[float, float, float]] = {}
-    after = min(COLLAPSE_AFTER_STEPS, COLLAPSE_AFTER * record.steps)
-    begun = [entry for entry in logged_steps(record.log) if entry["step"] > after]
+    begun = [
+        entry
+        for entry in logged_steps(record.log)
+        if is_under_way(entry["step"], entry["step"] / record.planned)
+    ]
     # As in the run: few frames, or those of few clips, are alike however healthy it is.
     begun = [entry for entry in begun if entry.get("frames", math.inf) >= FRAMES_TO_JUDGE]
     for place, entry in enumerate(begun):

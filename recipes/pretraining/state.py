@@ -15,7 +15,8 @@ from accelerate import Accelerator
 
 from voxadapt.adapters import AdapterPretrainer
 from voxadapt.backbones import Backbone
-from voxadapt.recipes.corpora.batching import padded_budget
+from voxadapt.recipes.corpora.batching import padded_budget, plan_mixed_batches
+from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.pretraining.corpus_scales import CorpusScales
 from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.running.checkpoints import load_checkpoint, save_checkpoint
@@ -82,6 +83,16 @@ class PretrainingRun:
     def budget(self) -> int:
         """Frames that one optimiser step sees, over all processes."""
         return padded_budget(self.options.batch_seconds, self.backbone.spec.frame_rate)
+
+    def plan_epoch(self, epoch: int) -> list[list[int]]:
+        """The batches of clips of an epoch, from 0, each what one optimiser step sees."""
+        seed = stable_seed(self.options.seed, "batches")
+        return plan_mixed_batches(self.corpus.store.lengths, self.budget, seed=seed, epoch=epoch)
+
+    @property
+    def planned_steps(self) -> int:
+        """Optimiser steps of the whole run; a few more or less, as epochs can differ by a batch."""
+        return self.options.epochs * len(self.plan_epoch(0))
 
     def on_common_scale(self, batch: FrameBatch) -> FrameBatch:
         """The batch as the adapter sees it."""

@@ -130,13 +130,22 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
         }
         progress.log.append({"step": float(progress.step), **entry})
         log_values(accelerator, entry, step=progress.step)
-        begun = share > COLLAPSE_AFTER or progress.step >= COLLAPSE_AFTER_STEPS
-        if begun and is_enough(entry):
+        if is_under_way(progress.step, share) and is_enough(entry):
             try:
                 check_collapse(healthiest_lately(progress.log), options.collapse)
             except CollapseError as error:
                 raise CollapseError(f"at step {progress.step}, {error}") from None
     return losses["loss"]
+
+
+def is_under_way(step: float, share: float) -> bool:
+    """Whether a run has come so far that it is judged.
+
+    Args:
+        step: The step, from 0.
+        share: Share of the whole run, as it is planned, that was done before the step; 0 to 1.
+    """
+    return share > COLLAPSE_AFTER or step >= COLLAPSE_AFTER_STEPS
 
 
 def is_enough(entry: dict[str, float]) -> bool:

@@ -23,6 +23,7 @@ from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.pretraining.report import (
     PretrainingRecord,
     build_report,
+    describe_run,
     leave_records,
     report_illness,
     signs_of_illness,
@@ -110,7 +111,8 @@ def make_options() -> PretrainOptions:
 
 def make_record(log: list[dict[str, float]], **changes: Any) -> PretrainingRecord:
     fields = {"name": "run", "options": make_options(), "facts": {"Audio": "1.50 h in 9 clips"}}
-    fields |= {"steps": round(log[-1]["step"]) + 1 if log else 0, "finished": True}
+    steps = round(log[-1]["step"]) + 1 if log else 0
+    fields |= {"steps": steps, "planned": max(1, steps), "finished": True}
     return PretrainingRecord(**{**fields, "log": log, **changes})
 
 
@@ -229,6 +231,27 @@ def test_what_came_near_collapse_is_told(name: str, value: float, told: str) -> 
     assert signs_of_illness(make_record(log)) == []
 
 
+@pytest.mark.parametrize(
+    ("planned", "step", "told"), [(300, 10, 1), (3_000, 10, 0), (3_000, 70, 1), (50_000, 90, 0)]
+)
+def test_an_unfinished_run_is_judged_by_what_is_planned(planned: int, step: int, told: int) -> None:
+    """At the random start of a long run, which is not judged there, values are often low."""
+    log = make_log(300)
+    (entry,) = [entry for entry in log if entry["step"] == step and "loss" in entry]
+    entry["teacher_std"] = 0.07
+    record = make_record(log, finished=False, planned=planned)
+    assert len(signs_of_illness(record)) == told
+    title = "Something looks ill" if told else "Healthy so far, not finished"
+    assert verdict(record)[0] == title
+
+
+def test_the_hundredth_step_is_judged_as_the_run_judges_it() -> None:
+    log = make_log(300)
+    (entry,) = [entry for entry in log if entry["step"] == 100 and "loss" in entry]
+    entry["teacher_std"] = 0.07
+    assert len(signs_of_illness(make_record(log, planned=50_000, finished=False))) == 1
+
+
 def test_the_remainder_of_an_epoch_is_no_end() -> None:
     """Few frames use few attributes, which would look as though the codebook had died."""
     log = [entry | {"frames": 3000.0} if "loss" in entry else entry for entry in make_log()]
@@ -289,6 +312,16 @@ def test_a_run_leaves_its_log_and_page(make_run: MakeRun) -> None:
     assert "2 layers, 8 wide" in told
     assert "mask prediction 2" in told
     assert sorted(path.name for path in run.out.iterdir()) == ["log.json", "report.html"]
+
+
+def test_what_is_planned_of_an_unfinished_run_is_all_its_epochs(make_run: MakeRun) -> None:
+    # 47 frames of five clips, 16 frames or so a step.
+    run = make_run(epochs=10, batch_seconds=0.32)
+    run.progress.step = 2
+    steps = sum(len(run.plan_epoch(epoch)) for epoch in range(10))
+    assert steps >= 20
+    assert describe_run(run, finished=False).planned == pytest.approx(steps, abs=10)
+    assert describe_run(run, finished=True).planned == 2
 
 
 def test_a_full_disk_keeps_the_old_page(
