@@ -47,7 +47,12 @@ from voxadapt.recipes.running.prepare import (
     read_clips,
 )
 from voxadapt.recipes.running.prepare_online import prepare_frames
-from voxadapt.recipes.running.process_group import finish_log, join_processes, start_log
+from voxadapt.recipes.running.process_group import (
+    finish_log,
+    join_processes,
+    log_values,
+    start_log,
+)
 from voxadapt.recipes.running.run_folder import check_out, claim_out
 
 logger = logging.getLogger(__name__)
@@ -132,7 +137,8 @@ def pretrain(options: PretrainOptions, config: dict[str, Any], out: Path) -> Pat
     try:
         finished = train(run)
     except (CollapseError, NotFiniteError) as error:
-        if accelerator.is_main_process:
+        # Without a step there are no curves, and the same command may be given again.
+        if accelerator.is_main_process and run.progress.step:
             report_illness(run, str(error))
         raise
     finish_log(accelerator)
@@ -250,8 +256,10 @@ def train(run: PretrainingRun) -> bool:
                     world=run.accelerator.num_processes,
                     epoch=progress.epoch,
                 )
-                refit_codebook(run, share)
+                fitted = refit_codebook(run, share)
                 loss = train_step(run, batches[progress.batch], share)
+                if fitted:  # not before: a run without a single step leaves no TensorBoard
+                    log_values(run.accelerator, fitted, step=progress.step)
                 progress.step += 1
                 progress.batch += 1
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)

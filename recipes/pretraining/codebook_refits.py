@@ -14,10 +14,9 @@ from voxadapt.recipes.corpora.seeding import stable_seed
 from voxadapt.recipes.pretraining.state import NotFiniteError, PretrainingRun
 from voxadapt.recipes.running.command_line import UsageError
 from voxadapt.recipes.running.frame_batches import load_batch
-from voxadapt.recipes.running.process_group import log_values
 
 
-def refit_codebook(run: PretrainingRun, share: float) -> None:
+def refit_codebook(run: PretrainingRun, share: float) -> dict[str, float]:
     """Fit the codebook where its time has come: first on input frames, later on the teacher's.
 
     The main process fits, the others receive. A refit starts from the last centroids of the same
@@ -27,15 +26,19 @@ def refit_codebook(run: PretrainingRun, share: float) -> None:
         run: The run.
         share: Share of the run that is done, 0 to 1.
 
+    Returns:
+        What is logged of the fit, on the main process; nothing where none was made.
+
     Raises:
         UsageError: There are fewer frames than attributes.
     """
     options, progress = run.options, run.progress
     times = options.codebook.refit_at
     if not options.objectives.local_attributes or progress.fits >= len(times):
-        return
+        return {}
     if share < times[progress.fits]:
-        return
+        return {}
+    entry: dict[str, float] = {}
     from_teacher = progress.fits > 0
     pretrainer = run.pretrainer
     codebook = pretrainer.teacher_codebook if from_teacher else pretrainer.input_codebook
@@ -49,11 +52,14 @@ def refit_codebook(run: PretrainingRun, share: float) -> None:
         if len(frames) < attributes:
             drawn = len(frames) >= options.codebook.sample_frames
             more = "raise --codebook.sample_frames" if drawn else "give more audio"
-            begun = run.way_back() if progress.step else "Nothing has been trained yet"
+            begun = (
+                f"{run.way_back()}: for other options, give another --out or remove {run.out}"
+                if progress.step or options.resume
+                else "Nothing has been trained yet: --out may stay, with other options too"
+            )
             raise UsageError(
                 f"--objectives.attributes: found {attributes}, but there are {len(frames)} frames "
-                f"to cluster; give fewer attributes, or {more}. {begun}: for other options, give "
-                f"another --out or remove {run.out}"
+                f"to cluster; give fewer attributes, or {more}. {begun}"
             )
         backend = choose_backend(options.codebook.backend, run.accelerator.device)
         fit = fit_codebook(
@@ -73,10 +79,10 @@ def refit_codebook(run: PretrainingRun, share: float) -> None:
         if fit.kept is not None:
             entry["codebook_kept_ids"] = fit.kept
         progress.log.append({"step": float(progress.step), **entry})
-        log_values(run.accelerator, entry, step=progress.step)
     codebook.centroids.copy_(broadcast(codebook.centroids))
     pretrainer.attributes_from_teacher.fill_(from_teacher)
     progress.fits += 1
+    return entry
 
 
 def choose_backend(

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import TensorBoardTracker
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from voxadapt.backbones import Precision
@@ -18,6 +20,24 @@ from voxadapt.recipes.running.encoder_precision import usable_precision
 # One process may read shards, extract frames or fit a codebook for hours while the others wait for
 # it; torch gives up after 10 or 30 minutes.
 PATIENCE = timedelta(days=7)
+
+
+class LateTensorBoard(TensorBoardTracker):
+    """Makes its folder with the first value: a run that fails before it leaves none."""
+
+    is_open = False
+
+    def log(self, values: dict[str, Any], step: int | None = None, **options: Any) -> None:
+        """Write values by name."""
+        if not self.is_open:
+            self.start()
+            self.is_open = True
+        super().log(values, step=step, **options)
+
+    def finish(self) -> None:
+        """Close what was opened."""
+        if self.is_open:
+            super().finish()
 
 
 def join_processes(precision: Precision = "fp32") -> Accelerator:
@@ -39,8 +59,6 @@ def join_processes(precision: Precision = "fp32") -> Accelerator:
             # told that the CPU is meant; all of them would then write into the same folder.
             cpu=not torch.accelerator.is_available(),
             mixed_precision="bf16" if precision == "bf16" else "no",
-            log_with="tensorboard",
-            project_dir=".",  # the tracker wants one; start_log says where it really is
             kwargs_handlers=[
                 DistributedDataParallelKwargs(broadcast_buffers=False),
                 InitProcessGroupKwargs(timeout=PATIENCE),
@@ -53,15 +71,10 @@ def join_processes(precision: Precision = "fp32") -> Accelerator:
 
 
 def start_log(accelerator: Accelerator, out: Path) -> None:
-    """Log to ``out/tensorboard`` from here on.
-
-    Raises:
-        UsageError: The disk refuses.
-    """
+    """Log to ``out/tensorboard`` from here on; the folder is made with the first value."""
     accelerator.project_configuration.logging_dir = str(out)
     threading.excepthook = _leave_out_disk_errors
-    with _log_written(accelerator):
-        accelerator.init_trackers("tensorboard")
+    accelerator.trackers.append(LateTensorBoard("tensorboard", out))
 
 
 def log_values(accelerator: Accelerator, values: dict[str, float], *, step: int) -> None:
@@ -81,7 +94,7 @@ def finish_log(accelerator: Accelerator) -> None:
         UsageError: The disk refuses.
     """
     trackers = list(accelerator.trackers)
-    accelerator.trackers.clear()  # Accelerate would start them again with the next log
+    accelerator.trackers.clear()  # the next run has one of its own
     with _log_written(accelerator):
         for tracker in trackers:
             tracker.finish()

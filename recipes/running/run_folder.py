@@ -28,8 +28,16 @@ NOT_COMPARED = (
     "report_clips",
     "report_map",
 )
-# A run that ended before it computed anything leaves no more than these, and nothing to lose.
-NOTHING_YET = {RUN_FILE, "bad_audio.jsonl", "audio_check.json"}
+# A run that ended before it kept anything leaves no more than these and empty folders: nothing to
+# lose, and nothing that a new start would remove.
+NOTHING_YET = (
+    RUN_FILE,
+    LOCK_FILE,
+    "bad_audio.jsonl",
+    "cross-*.bad_audio.jsonl",
+    "audio_check.json",
+    "fold-*/seed-*/log.txt",
+)
 
 
 def check_out(out: str | Path, command: str, config: dict[str, Any], *, resume: bool) -> Path:
@@ -61,7 +69,7 @@ def check_out(out: str | Path, command: str, config: dict[str, Any], *, resume: 
                 "Give another folder"
             )
         return out
-    if not resume and names <= NOTHING_YET:
+    if not resume and not has_results(out):
         return out
     if not resume:
         raise UsageError(
@@ -80,6 +88,23 @@ def check_out(out: str | Path, command: str, config: dict[str, Any], *, resume: 
             "Resume with the options it was started with, or give another --out"
         )
     return out
+
+
+def has_results(out: Path) -> bool:
+    """Whether a run's folder holds anything but what `NOTHING_YET` names and empty folders."""
+    for path in out.rglob("*"):
+        place = path.relative_to(out)
+        if any(part.endswith(UNFINISHED) for part in place.parts):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            continue
+        # `match` compares from the right, so that a pattern fits at any depth.
+        if not any(
+            place.match(pattern) and len(place.parts) == len(Path(pattern).parts)
+            for pattern in NOTHING_YET
+        ):
+            return True
+    return False
 
 
 def read_record(out: Path) -> dict[str, Any] | None:

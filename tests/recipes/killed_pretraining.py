@@ -86,11 +86,12 @@ def at_an_epochs_end(run: PretrainingRun) -> bool:
 def after_a_fit(strike: Strike) -> None:
     refit = pretrain_adapter.refit_codebook
 
-    def refit_and_strike(run: PretrainingRun, share: float) -> None:
+    def refit_and_strike(run: PretrainingRun, share: float) -> dict[str, float]:
         fits = run.progress.fits
-        refit(run, share)
+        fitted = refit(run, share)
         if run.progress.fits > fits:
             strike()
+        return fitted
 
     pretrain_adapter.refit_codebook = refit_and_strike
 

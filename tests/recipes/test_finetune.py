@@ -19,6 +19,7 @@ from voxadapt.adapters import FeatureStandardizer, WAPTransformer
 from voxadapt.pooling import POOLERS
 from voxadapt.recipes import finetune
 from voxadapt.recipes.finetuning import fit_classifier, run_once
+from voxadapt.recipes.running.command_line import UsageError
 
 Run = Callable[..., Any]
 METRICS = {
@@ -306,6 +307,28 @@ def test_seeds_and_folds_are_averaged(run_cli: Run, finetune_options: list[str])
     for folder in folders:  # each logs to its own folder, and to no other
         assert len(list(Path(f"run/{folder}/tensorboard").iterdir())) == 1
     assert not Path("run/tensorboard").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--fold=all"]])
+def test_a_run_that_failed_before_it_kept_anything_may_be_started_again(
+    more: list[str],
+    run_cli: Run,
+    finetune_options: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*arguments: Any) -> float:
+        raise UsageError("mend the clips")
+
+    options = [*finetune_options, "--epochs=1", "--adapter=random", "--out=run", *more]
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_classifier, "train_step", fail)
+        ran = run_cli("finetune", *options)
+    assert ran.code == 2
+    assert "mend the clips" in ran.err
+    assert {path.name for path in Path("run").rglob("*") if path.is_file()} == {"run.json", ".lock"}
+    ran = run_cli("finetune", *options)
+    assert ran.code == 0, ran.err
+    assert Path("run/metrics.json").exists()
 
 
 def test_one_fold_is_tested_where_one_is_asked_for(

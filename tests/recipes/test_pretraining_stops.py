@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from voxadapt.adapters import WAPTransformer
+from voxadapt.recipes import pretrain_adapter
 from voxadapt.recipes.corpora.demo_corpus import make_demo_corpus
 from voxadapt.recipes.pretraining import report as pretraining_report
+from voxadapt.recipes.pretraining.state import NotFiniteError
 from voxadapt.recipes.running.checkpoints import load_checkpoint
 
 CORPORA = Path(__file__).resolve().parents[3] / "shared" / "corpora"
@@ -69,6 +71,47 @@ def test_a_loss_that_is_not_finite_names_the_clips_and_leaves_its_curves(
     assert f"The last good checkpoint, of step {step}, is in run" in ran.err
     assert not Path("run/adapter").exists()
     assert "The loss is not finite" in Path("run/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("failing", ["prepare_frames", "refit_codebook", "train_step"])
+def test_a_run_that_failed_before_its_first_step_may_be_started_again(
+    failing: str, run_cli: Run, pretrain_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise NotFiniteError("mend the clips")
+
+    options = [*pretrain_options, "--out=run"]
+    Path("run").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain_adapter, failing, fail)
+        ran = run_cli("pretrain_adapter", *options)
+    assert_stopped(ran, "mend the clips")
+    assert {path.name for path in Path("run").iterdir()} == {"run.json", ".lock"}
+    ran = run_cli("pretrain_adapter", *options)
+    assert ran.code == 0, ran.err
+    assert {"adapter", "tensorboard"} <= {path.name for path in Path("run").iterdir()}
+
+
+def test_a_run_that_failed_after_a_step_is_not_started_again(
+    run_cli: Run, pretrain_options: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_step = pretrain_adapter.train_step
+
+    def fail_later(run: Any, *arguments: Any, **options: Any) -> float:
+        if run.progress.step == 1:
+            raise NotFiniteError("mend the clips")
+        return train_step(run, *arguments, **options)
+
+    options = [*pretrain_options, "--out=run"]
+    with monkeypatch.context() as patch:
+        patch.setattr(pretrain_adapter, "train_step", fail_later)
+        assert run_cli("pretrain_adapter", *options).code == 2
+    left = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    assert {"log.json", "report.html"} <= {path.name for path in left}
+    ran = run_cli("pretrain_adapter", *options)
+    assert_stopped(ran, "already holds a run of pretrain_adapter; nothing was overwritten")
+    assert {p: p.read_bytes() for p in Path("run").rglob("*") if p.is_file()} == left
+    assert run_cli("pretrain_adapter", *options, "--resume").code == 0
 
 
 def refuse(*arguments: object, **options: object) -> None:

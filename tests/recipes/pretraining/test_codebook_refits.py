@@ -163,7 +163,12 @@ def test_too_little_audio_says_what_to_change(make_run: Make) -> None:
     run = make_run([2, 3], **{"objectives.attributes": 8})
     with pytest.raises(UsageError, match=r"attributes: found 8, but there are 5 frames") as caught:
         refit_codebook(run, 0.0)
-    assert "give more audio. Nothing has been trained yet" in str(caught.value)
+    assert "give more audio. Nothing has been trained yet: --out may stay" in str(caught.value)
+    for changes in ({"step": 3}, {"resume": True}):
+        run.progress.step = changes.get("step", 0)
+        object.__setattr__(run.options, "resume", "resume" in changes)
+        with pytest.raises(UsageError, match="for other options, give another --out or remove"):
+            refit_codebook(run, 0.0)
     run = make_run([5, 5], **{"objectives.attributes": 8, "codebook.sample_frames": 5})
     with pytest.raises(UsageError, match=r"raise --codebook.sample_frames"):
         refit_codebook(run, 0.0)

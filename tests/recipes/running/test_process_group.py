@@ -11,7 +11,7 @@ from accelerate.state import AcceleratorState, GradientState
 
 from voxadapt.recipes.running import encoder_precision
 from voxadapt.recipes.running.command_line import UsageError
-from voxadapt.recipes.running.process_group import finish_log, join_processes, start_log
+from voxadapt.recipes.running.process_group import finish_log, join_processes, log_values, start_log
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,8 @@ def test_each_run_logs_to_its_own_folder_alone(tmp_path: Path) -> None:
     sizes = []
     for name in ("one", "two"):
         start_log(accelerator, tmp_path / name)
-        accelerator.log({"loss": 1.0}, step=0)
+        assert not (tmp_path / name).exists()  # a run that fails here leaves nothing
+        log_values(accelerator, {"loss": 1.0}, step=0)
         finish_log(accelerator)
         (events,) = (tmp_path / name / "tensorboard").iterdir()
         sizes.append(events.stat().st_size)
@@ -81,3 +82,10 @@ def test_each_run_logs_to_its_own_folder_alone(tmp_path: Path) -> None:
     (events,) = (tmp_path / "one" / "tensorboard").iterdir()
     assert events.stat().st_size == sizes[0]
     assert accelerator.trackers == []
+
+
+def test_a_log_without_a_value_leaves_no_folder(tmp_path: Path) -> None:
+    accelerator = join_processes()
+    start_log(accelerator, tmp_path)
+    finish_log(accelerator)
+    assert list(tmp_path.iterdir()) == []

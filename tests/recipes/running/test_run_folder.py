@@ -80,10 +80,46 @@ def test_a_run_that_computed_nothing_may_be_started_again(tmp_path: Path) -> Non
     (tmp_path / "bad_audio.jsonl").write_text("")
     (tmp_path / "audio_check.json").write_text("{}")
     (tmp_path / "checkpoint.pt.123.unfinished").write_text("")
+    (tmp_path / "cross-other.bad_audio.jsonl").write_text("")
+    (tmp_path / "fold-1" / "seed-0").mkdir(parents=True)
+    (tmp_path / "fold-2" / "seed-0").mkdir(parents=True)
+    (tmp_path / "fold-2" / "seed-0" / "log.txt").write_text("error: the loss is not finite")
+    (tmp_path / "adapter.1.unfinished").mkdir()
+    (tmp_path / "adapter.1.unfinished" / "config.json").write_text("{")
     other = {**CONFIG, "seed": 1}
     assert check_out(tmp_path, "pretrain_adapter", other, resume=False) == tmp_path
     with pytest.raises(UsageError, match="seed was 0, is 1"):
         check_out(tmp_path, "finetune", other, resume=True)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "notes.txt",
+        "log.txt",
+        "metrics.json",
+        "tensorboard/events.out.tfevents.1",
+        "layer-02/sap/run.json",
+        "fold-1/seed-0/checkpoint.pt",
+        "fold-1/seed-0/run.json",
+        "fold-1/seed-0/more/log.txt",
+    ],
+)
+def test_anything_else_that_lies_there_is_kept(kept: str, tmp_path: Path) -> None:
+    claim_out(tmp_path, "finetune", CONFIG)
+    (tmp_path / kept).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / kept).write_text("")
+    with pytest.raises(UsageError, match="already holds a run of finetune; nothing was overwr"):
+        check_out(tmp_path, "finetune", CONFIG, resume=False)
+
+
+def test_a_link_to_a_folder_is_something(tmp_path: Path) -> None:
+    out, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    claim_out(out, "finetune", CONFIG)
+    (out / "adapter").symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="already holds a run"):
+        check_out(out, "finetune", CONFIG, resume=False)
 
 
 def test_leftovers_of_a_killed_process_are_no_obstacle_and_are_removed(tmp_path: Path) -> None:
