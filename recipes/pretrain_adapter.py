@@ -133,7 +133,7 @@ def pretrain(options: PretrainOptions, config: dict[str, Any], out: Path) -> Pat
     )
     say_what_is_augmented(options, frequency_bands(backbone))
     say_what_is_watched(options, float(corpus.store.lengths.mean()) / backbone.spec.frame_rate)
-    start_log(accelerator, out)
+    start_log(accelerator, out, first_step=run.progress.step)
     try:
         finished = train(run)
     except (CollapseError, NotFiniteError) as error:
@@ -257,7 +257,8 @@ def train(run: PretrainingRun) -> bool:
                     epoch=progress.epoch,
                 )
                 fitted = refit_codebook(run, share)
-                loss = train_step(run, batches[progress.batch], share)
+                last = (progress.epoch, progress.batch) == (options.epochs - 1, len(batches) - 1)
+                loss = train_step(run, batches[progress.batch], share, last=last)
                 if fitted:  # not before: a run without a single step leaves no TensorBoard
                     log_values(run.accelerator, fitted, step=progress.step)
                 progress.step += 1

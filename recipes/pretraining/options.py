@@ -154,7 +154,8 @@ class PretrainOptions(CorpusOptions):
         export: Which branch becomes the adapter, the averaged `teacher` or the `student`.
         checkpoint_steps: Optimiser steps between checkpoints; one is also written at every epoch's
             end.
-        log_steps: Optimiser steps between entries of the log, in which collapse is looked for.
+        log_steps: Optimiser steps between entries of the log, in which collapse is looked for; the
+            last step has one too.
         licence: Licence to state in the adapter's model card.
         max_steps: Stop training after this many steps, as if it had been interrupted. 0 computes
             the frames and trains nothing.

@@ -42,13 +42,14 @@ CLIPS_TO_JUDGE_ALONE = 4
 STEPS_TO_JUDGE_TOGETHER = 10
 
 
-def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
+def train_step(run: PretrainingRun, batch: list[int], share: float, *, last: bool = False) -> float:
     """Train on one global batch.
 
     Args:
         run: The run.
         batch: The clips of the batch.
         share: Share of the run that is done, 0 to 1.
+        last: Whether it is the run's last step, which is logged whatever its number.
 
     Returns:
         The weighted loss over the global batch.
@@ -89,8 +90,8 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
     run.optimizer.zero_grad()
     all_sums: list[PretrainingSums] = []
     for part, span_mask in zip(parts, span_masks, strict=True):
-        last = len(all_sums) == len(parts) - 1
-        with nullcontext() if last else accelerator.no_sync(run.model):
+        last_pass = len(all_sums) == len(parts) - 1
+        with nullcontext() if last_pass else accelerator.no_sync(run.model):
             sums = run.model(
                 part.frames,
                 part.padding_mask,
@@ -116,7 +117,7 @@ def train_step(run: PretrainingRun, batch: list[int], share: float) -> float:
         accelerator.reduce(sum_of(all_sums, "frame_logits")) / counts["real"],
         accelerator.reduce(sum_of(all_sums, "utterance_logits")) / counts["clips"],
     )
-    if progress.step % options.log_steps == 0:
+    if last or progress.step % options.log_steps == 0:
         entry = {
             **losses,
             **health(all_sums, counts, options.objectives, accelerator),

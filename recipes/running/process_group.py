@@ -70,11 +70,18 @@ def join_processes(precision: Precision = "fp32") -> Accelerator:
         ) from error
 
 
-def start_log(accelerator: Accelerator, out: Path) -> None:
-    """Log to ``out/tensorboard`` from here on; the folder is made with the first value."""
+def start_log(accelerator: Accelerator, out: Path, *, first_step: int | None = None) -> None:
+    """Log to ``out/tensorboard`` from here on; the folder is made with the first value.
+
+    Args:
+        accelerator: The process group.
+        out: The run's folder.
+        first_step: The step that the run goes on from; TensorBoard forgets what an earlier start
+            has logged of it and of later ones.
+    """
     accelerator.project_configuration.logging_dir = str(out)
     threading.excepthook = _leave_out_disk_errors
-    accelerator.trackers.append(LateTensorBoard("tensorboard", out))
+    accelerator.trackers.append(LateTensorBoard("tensorboard", out, purge_step=first_step))
 
 
 def log_values(accelerator: Accelerator, values: dict[str, float], *, step: int) -> None:

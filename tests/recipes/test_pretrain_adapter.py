@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from voxadapt.adapters import WAPTransformer
 from voxadapt.recipes import pretrain_adapter
 from voxadapt.recipes.pretraining.options import PretrainOptions
+from voxadapt.recipes.pretraining.state import PretrainingRun
 from voxadapt.recipes.running.checkpoints import load_checkpoint
 
 OBJECTIVES = {
@@ -99,6 +101,54 @@ def test_resume_is_bit_for_bit_the_run_that_was_not_stopped(
     ran = run_cli("pretrain_adapter", *options, "--out=parts", "--resume")
     assert f"step {stops[-1]}" in ran.err
     assert outcome(Path("parts")) == whole
+
+
+def logged_steps(out: Path) -> tuple[list[int], list[int], list[int]]:
+    """The steps of log.json, and those of TensorBoard with a loss and with a fit's inertia."""
+    board = EventAccumulator(str(out / "tensorboard")).Reload()
+    fits = [event.step for event in board.Scalars("codebook_inertia")]
+    losses = [event.step for event in board.Scalars("loss")]
+    return [round(entry["step"]) for entry in read_log(out) if "loss" in entry], losses, fits
+
+
+def test_the_last_step_is_logged_and_once_however_a_run_came_to_it(
+    run_cli: Callable[..., Any],
+    pretrain_options: list[str],
+    pretrained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = [*pretrain_options, "--log-steps=5", "--checkpoint-steps=2"]
+    steps = len([entry for entry in read_log(pretrained) if "loss" in entry])
+    fits = [round(entry["step"]) for entry in read_log(pretrained) if "codebook_inertia" in entry]
+    expected = sorted({*range(0, steps, 5), steps - 1})
+    assert (steps - 1) % 5  # and the last step of the first epoch is not logged either
+    assert (steps // 2 - 1) % 5
+    assert run_cli("pretrain_adapter", *options, "--out=whole").code == 0
+    assert logged_steps(Path("whole")) == (expected, expected, fits)
+    # What is logged changes no weight.
+    weights = "adapter/model.safetensors"
+    assert Path("whole", weights).read_bytes() == (pretrained / weights).read_bytes()
+
+    # Stopped right before the last step, and resumed twice.
+    more = [f"--max-steps={steps - 1}"]
+    assert run_cli("pretrain_adapter", *options, "--out=stopped", *more).code == 0
+    assert logged_steps(Path("stopped"))[0] == expected[:-1]
+    # Killed right after it, before it is saved.
+    save = PretrainingRun.save
+
+    def die_at_the_end(run: PretrainingRun) -> None:
+        if run.progress.step == steps:
+            raise KeyboardInterrupt
+        save(run)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainingRun, "save", die_at_the_end)
+        assert run_cli("pretrain_adapter", *options, "--out=killed").code == 130
+    for out in ("stopped", "killed"):
+        for _ in range(2):
+            assert run_cli("pretrain_adapter", *options, "--out", out, "--resume").code == 0
+            assert logged_steps(Path(out)) == (expected, expected, fits)
+            assert outcome(Path(out)) == outcome(Path("whole"))
 
 
 def test_resume_of_a_finished_run_changes_nothing(

@@ -77,7 +77,7 @@ def test_a_loss_that_is_not_finite_names_the_clips_and_leaves_its_curves(
 def test_a_run_that_failed_before_its_first_step_may_be_started_again(
     failing: str, run_cli: Run, pretrain_options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **options: object) -> None:
         raise NotFiniteError("mend the clips")
 
     options = [*pretrain_options, "--out=run"]

@@ -334,12 +334,14 @@ def test_use_of_utterance_prototypes_is_judged_by_enough_clips(
         assert expected != pytest.approx(perplexity(sums.frame_targets), rel=1e-3)
 
 
-def test_only_every_so_many_steps_are_logged(make_run: Make) -> None:
+def test_only_every_so_many_steps_and_the_last_are_logged(make_run: Make) -> None:
     run = make_run(log_steps=3)
     for step in range(5):
         run.progress.step = step
         train_step(run, CLIPS, 0.0)
     assert [entry["step"] for entry in run.progress.log] == [0, 3]
+    train_step(run, CLIPS, 0.0, last=True)
+    assert [entry["step"] for entry in run.progress.log] == [0, 3, 4]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState, GradientState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from voxadapt.recipes.running import encoder_precision
 from voxadapt.recipes.running.command_line import UsageError
@@ -89,3 +90,18 @@ def test_a_log_without_a_value_leaves_no_folder(tmp_path: Path) -> None:
     start_log(accelerator, tmp_path)
     finish_log(accelerator)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_logged_again_counts_once(tmp_path: Path) -> None:
+    """A run that is resumed from its checkpoint repeats the steps that came after it."""
+    for first, last in ((0, 5), (3, 7)):
+        accelerator = join_processes()
+        start_log(accelerator, tmp_path, first_step=first)
+        for step in range(first, last):
+            log_values(accelerator, {"loss": 10.0 * first + step}, step=step)
+        finish_log(accelerator)
+    found = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
+    assert [(event.step, event.value) for event in found] == [
+        *((step, step) for step in range(3)),
+        *((step, 30 + step) for step in range(3, 7)),
+    ]
