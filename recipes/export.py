@@ -42,6 +42,7 @@ from voxadapt.recipes.running.process_group import join_processes
 from voxadapt.recipes.running.run_folder import make_folder, read_record, write_json
 from voxadapt.recipes.scoring.corpus_names import choose_split
 from voxadapt.recipes.scoring.labelled_for import read_labelled_for
+from voxadapt.recipes.scoring.run_reading import refuse_pretraining
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class ExportOptions:
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the recipe and return what the JSON file beside the model holds."""
     options = parse(ExportOptions, argv, prog="export.py", positionals=("run",), page=__doc__)
+    refuse_pretraining(options.run)
     require_packages()
     out = check_target(options)
     model = SpeechClassifier.from_pretrained(options.run)

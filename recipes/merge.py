@@ -16,6 +16,7 @@ from pathlib import Path
 from voxadapt.classifier import SpeechClassifier
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.run_folder import make_folder
+from voxadapt.recipes.scoring.run_reading import refuse_pretraining
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class MergeOptions:
 def main(argv: Sequence[str] | None = None) -> Path:
     """Run the recipe and return the merged model's folder."""
     options = parse(MergeOptions, argv, prog="merge.py", positionals=("run",), page=__doc__)
+    refuse_pretraining(options.run)
     if options.out is None:
         raise UsageError("--out: missing; name a folder for the merged model")
     out = Path(options.out)

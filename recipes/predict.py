@@ -36,6 +36,7 @@ from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_
 from voxadapt.recipes.running.device_choice import choose_device
 from voxadapt.recipes.running.encoder_precision import usable_precision
 from voxadapt.recipes.running.options import check_batch_seconds
+from voxadapt.recipes.scoring.run_reading import refuse_pretraining
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse(
         PredictOptions, argv, prog="predict.py", positionals=("run", "files"), page=__doc__
     )
+    refuse_pretraining(options.run)
     kind = check_options(options)
     device = choose_device(options.device)
     paths = find_files(options.files)

@@ -35,6 +35,7 @@ from voxadapt.recipes.reporting.sections import (
 )
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.options import require
+from voxadapt.recipes.scoring.run_reading import refuse_pretraining
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class RunRecord:
 def main(argv: Sequence[str] | None = None) -> Path:
     """Run the recipe and return the page's path."""
     options = parse(ReportOptions, argv, prog="report.py", positionals=("run",), page=__doc__)
+    refuse_pretraining(options.run)
     page = None if options.out is None else Path(options.out)
     path = write_report(Path(options.run), page=page, clips=options.clips)
     logger.info("report %s (%.1f MB)", path, path.stat().st_size / 1e6)

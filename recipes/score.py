@@ -37,6 +37,7 @@ from voxadapt.recipes.scoring.label_map import read_label_map
 from voxadapt.recipes.scoring.labelled_for import read_labelled_for
 from voxadapt.recipes.scoring.other_corpora import OtherCorpus, map_corpus
 from voxadapt.recipes.scoring.part_scores import clip_seconds
+from voxadapt.recipes.scoring.run_reading import refuse_pretraining
 from voxadapt.recipes.scoring.target_scores import score_outputs, show_scores
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class ScoreOptions:
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the recipe and return the metrics."""
     options = parse(ScoreOptions, argv, prog="score.py", positionals=("run",), page=__doc__)
+    refuse_pretraining(options.run)
     out = Path(options.out) if options.out else None
     predictions = out.with_suffix(".predictions.jsonl") if out is not None else None
     for file in (out, predictions):

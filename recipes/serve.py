@@ -23,6 +23,7 @@ from voxadapt.classifier import SpeechClassifier
 from voxadapt.extras import install_command
 from voxadapt.recipes.running.command_line import UsageError, leave, parse, run_command
 from voxadapt.recipes.running.encoder_precision import usable_precision
+from voxadapt.recipes.scoring.run_reading import refuse_pretraining
 from voxadapt.recipes.serving.address import address_of, exposure_warning, open_socket
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def _check_above_zero(name: str, value: float) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until the process is told to end."""
     options = parse(ServeOptions, argv, prog="serve.py", positionals=("run",), page=__doc__)
+    refuse_pretraining(options.run)
     _check_packages(options.page)
     with open_socket(options.host, options.port) as opened:
         device = _choose_device(options.device)

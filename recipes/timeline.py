@@ -24,6 +24,7 @@ from voxadapt.recipes.running.device_choice import choose_device
 from voxadapt.recipes.running.encoder_precision import usable_precision
 from voxadapt.recipes.running.options import check_batch_seconds
 from voxadapt.recipes.running.run_folder import make_folder
+from voxadapt.recipes.scoring.run_reading import refuse_pretraining
 from voxadapt.recipes.timelines.outputs import (
     Kind,
     check_free,
@@ -119,6 +120,7 @@ def main(argv: Sequence[str] | None = None) -> dict[Path, Overall]:
     options = parse(
         TimelineOptions, argv, prog="timeline.py", positionals=("run", "files"), page=__doc__
     )
+    refuse_pretraining(options.run)
     device = choose_device(options.device)
     recordings = find_recordings(options.files)
     if options.format == "audacity" and len(recordings) > 1:

@@ -4,13 +4,42 @@
 import filecmp
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
 from voxadapt.adapters.saving import WEIGHTS_FILE
-from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.running.command_line import UsageError, as_started
+from voxadapt.recipes.running.run_folder import read_record
 
 _NEEDED = ("id", "predicted")
+
+
+def refuse_pretraining(run: str | Path) -> None:
+    """Refuse the folder of a pretraining run, or of its adapter, where a classifier is wanted.
+
+    Args:
+        run: What the user named: a folder or a hub id.
+
+    Raises:
+        UsageError: It is one; the message says what to do with it.
+    """
+    place = Path(run)
+    folder = place.parent if place.name == "adapter" else place
+    try:
+        record = read_record(folder)
+    except OSError:  # whoever reads the model says what is wrong
+        return
+    if record is None or record["command"] != "pretrain_adapter":
+        return
+    report = folder / "report.html"
+    told = f" What the pretraining did is in {report}." if report.exists() else ""
+    raise UsageError(
+        f"{run}: is what pretrain_adapter left, an adapter and no classifier; give the folder of a "
+        "finished run of finetune. To train one on labelled speech: "
+        f"`{as_started('finetune.py')} --adapter {shlex.quote(str(folder))} --data LABELLED.csv`."
+        f"{told}"
+    )
 
 
 def read_metrics(run: Path) -> dict[str, Any]:
@@ -24,6 +53,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
     """
     path = run / "metrics.json"
     if not path.exists():
+        refuse_pretraining(run)
         raise UsageError(
             f"{run}: has no metrics.json, so it is not the folder of a finished run of finetune; "
             "name one, or finish it with --resume"

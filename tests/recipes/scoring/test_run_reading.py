@@ -2,17 +2,20 @@
 """What runs have written is read back, and what is missing or damaged is said."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from voxadapt.recipes.running.command_line import UsageError
+from voxadapt.recipes.running.run_folder import claim_out
 from voxadapt.recipes.scoring.run_reading import (
     read_lines,
     read_metrics,
     read_parts,
     read_predictions,
+    refuse_pretraining,
 )
 
 RECORD = {"id": "a", "label": "x", "predicted": "y", "speaker": None}
@@ -96,3 +99,51 @@ def test_what_is_no_text_is_said(tmp_path: Path) -> None:
     (tmp_path / "predictions.jsonl").write_bytes(b'{"id": "\xff"}\n')
     with pytest.raises(UsageError, match=r"predictions\.jsonl: cannot be read"):
         read_lines(tmp_path / "predictions.jsonl")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["report", "predict a.wav", "score", "timeline a.wav", "merge --out m", "export", "serve"],
+)
+def test_a_pretraining_run_is_told_of_as_one(
+    command: str, run_cli: Callable[..., Any], pretrained: Path
+) -> None:
+    recipe, *more = command.split()
+    for named in (pretrained, pretrained / "adapter"):
+        ran = run_cli(recipe, named, *more)
+        assert ran.code == 2
+        assert ran.out == ""
+        assert ran.err == (
+            f"error: {named}: is what pretrain_adapter left, an adapter and no classifier; give "
+            "the folder of a finished run of finetune. To train one on labelled speech: "
+            f"`finetune.py --adapter {pretrained} --data LABELLED.csv`. What the "
+            f"pretraining did is in {pretrained / 'report.html'}.\n"
+        )
+    assert list(Path(".").iterdir()) == []
+
+
+def test_a_pretraining_run_has_no_metrics_to_compare(tmp_path: Path) -> None:
+    run = tmp_path / "pre train"
+    claim_out(run, "pretrain_adapter", {})
+    said = r"is what pretrain_adapter left.* `finetune.py --adapter '.*pre train' --data"
+    with pytest.raises(UsageError, match=said) as raised:
+        read_metrics(run)
+    assert "report.html" not in str(raised.value)  # unfinished, it has none
+
+
+def test_a_record_that_cannot_be_read_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> str:
+        raise PermissionError
+
+    claim_out(tmp_path, "pretrain_adapter", {})
+    monkeypatch.setattr(Path, "read_text", refuse)
+    refuse_pretraining(tmp_path)
+
+
+def test_other_folders_and_hub_ids_are_no_pretraining_runs(tmp_path: Path) -> None:
+    claim_out(tmp_path / "run", "finetune", {})
+    (tmp_path / "adapter").mkdir()
+    for named in (tmp_path / "run", tmp_path / "adapter", tmp_path / "none", "owner/name"):
+        refuse_pretraining(named)
