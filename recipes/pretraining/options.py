@@ -52,7 +52,8 @@ class MaskingOptions:
     """What the student does not see.
 
     Args:
-        ratio: Share of a clip's frames that is hidden.
+        ratio: Least share of a clip's frames that is hidden. Spans are drawn until it is reached,
+            and the last one passes it, in short clips by some points.
         span_length: Frames of one hidden span.
         feature_masks: Bands of features hidden in the whole clip, as SpecAugment does.
         feature_share: Widest band, as a share of the features.
