@@ -44,12 +44,13 @@ def test_table_and_json(benchmark: Any, tmp_path: Path, capsys: pytest.CaptureFi
     assert not results["setup"]["made_up"]
     assert results["setup"]["iterations"] == 9
     ways = [row["way"] for row in results["rows"]]
-    assert ways == ["ours, faiss", "ours, torch", benchmark.FAISS, benchmark.MINI_BATCH]
+    mini_batches = [benchmark.MINI_BATCH, benchmark.MINI_BATCH_WHOLE]
+    assert ways == ["ours, faiss", "ours, torch", benchmark.FAISS, *mini_batches]
     inertias = [row["inertia"] for row in results["rows"]]
     assert max(inertias) < 1.3 * min(inertias)
     assert all(len(row["rounds"]) == 2 for row in results["rows"])
     lines = [line for line in printed.splitlines() if line.startswith("|")]
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert len({line.count("|") for line in lines}) == 1
     assert lines[2].startswith("| ours, faiss |")
 
@@ -73,6 +74,7 @@ def test_targets_are_judged_by_ratios(benchmark: Any) -> None:
         {"way": "ours, torch", "seconds": 4.0, "inertia": 20.2},
         {"way": benchmark.FAISS, "seconds": 10.0, "inertia": 20.0},
         {"way": benchmark.MINI_BATCH, "seconds": 20.0, "inertia": 21.0},
+        {"way": benchmark.MINI_BATCH_WHOLE, "seconds": 40.0, "inertia": 20.5},
     ]
     setup = {"frames": [1000, 8], "made_up": True, "attributes": 4, "threads": 1, "device": "cpu"}
     setup |= {"torch": "2", "faiss-cpu": "1", "scikit-learn": "1", "repeats": 1, "load_before": 0.0}
@@ -82,8 +84,32 @@ def test_targets_are_judged_by_ratios(benchmark: Any) -> None:
     assert lines[4].split(" | ")[2:] == [
         "1.100 (missed)",
         "0.550 (missed)",
+        "0.275 (met)",
         "20.000",
         "1.000 (met) |",
     ]
-    assert lines[5].split(" | ")[2:] == ["0.400 (met)", "0.200 (met)", "20.200", "1.010 (missed) |"]
-    assert lines[6].split(" | ")[2:] == ["1.000", "0.500", "20.000", "1.000 |"]
+    times = ["0.400 (met)", "0.200 (met)", "0.100 (met)"]
+    assert lines[5].split(" | ")[2:] == [*times, "20.200", "1.010 (missed) |"]
+    assert lines[6].split(" | ")[2:] == ["1.000", "0.500", "0.250", "20.000", "1.000 |"]
+
+
+def test_mini_batches_go_over_all_frames_as_often_as_the_others(
+    benchmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sklearn.cluster
+
+    found = []
+
+    class Recorded(sklearn.cluster.MiniBatchKMeans):  # type: ignore[misc]
+        def fit(self, *frames: Any) -> Any:
+            fitted = super().fit(*frames)
+            found.append(self.n_steps_ * self.batch_size / len(frames[0]))
+            return fitted
+
+    monkeypatch.setattr(sklearn.cluster, "MiniBatchKMeans", Recorded)
+    frames = benchmark.make_frames(5000, 8, seed=0)
+    options = benchmark.parse([*TINY, "--repeats", "1"])
+    benchmark.measure(frames, options)
+    assert len(found) == 2
+    assert found[0] < 15
+    assert found[1] == pytest.approx(benchmark.ITERATIONS, abs=0.5)
