@@ -20,14 +20,16 @@ class Protocol:
     Attributes:
         corpus: Its folder's name.
         folds: Whether it is cut into `FOLDS` folds by speaker; otherwise its own split is taken,
-            although the parts share speakers.
+            although the parts share speakers; drawn by the seed where there is none.
         crossed: Whether every seed runs on every fold; otherwise seed s tests fold s mod `FOLDS`,
             so that as many seeds as folds test each clip once.
+        voices: Whether the speaker is the label; its parts are then drawn by the seed.
     """
 
     corpus: str
     folds: bool
     crossed: bool = False
+    voices: bool = False
 
 
 PROTOCOLS = {
@@ -35,6 +37,7 @@ PROTOCOLS = {
     "urdu-folds": Protocol("urdu", folds=True, crossed=True),
     "baved-folds": Protocol("baved", folds=True),
     "fsdd-folds": Protocol("fsdd", folds=True),
+    "baved-voices": Protocol("baved", folds=False, voices=True),
 }
 DEFAULT_PROTOCOLS = ("urdu-official", "urdu-folds", "baved-folds")
 

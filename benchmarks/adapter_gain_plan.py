@@ -94,9 +94,17 @@ class Plan:
             self._clips[corpus] = read_manifest(self.manifests[corpus], require_label=True).clips
         return self._clips[corpus]
 
+    def labelled(self, protocol: str) -> list[Clip]:
+        """The clips of a protocol's corpus, with what is to be told apart as their label."""
+        chosen = PROTOCOLS[protocol]
+        clips = self.clips(chosen.corpus)
+        if chosen.voices:
+            return [dataclasses.replace(clip, label=clip.speaker) for clip in clips]
+        return clips
+
     def parts(self, cell: Cell, share: int) -> Parts:
         """Train, validation and test part of a cell, with a share of its labels."""
-        clips = self.clips(PROTOCOLS[cell.protocol].corpus)
+        clips = self.labelled(cell.protocol)
         key = (cell.protocol, cell.fold, cell.seed)
         if key not in self._parts:
             protocol = PROTOCOLS[cell.protocol]
@@ -107,7 +115,7 @@ class Plan:
         """Rows of a cell's manifest."""
         key = (cell.protocol, cell.fold, cell.seed, share)
         if key not in self._rows:
-            clips = self.clips(PROTOCOLS[cell.protocol].corpus)
+            clips = self.labelled(cell.protocol)
             self._rows[key] = manifest_rows(clips, self.parts(cell, share))
         return self._rows[key]
 
@@ -152,7 +160,7 @@ class Plan:
 
     def cell_task(self, cell: Cell) -> Task:
         """The run that fine-tunes, selects and tests."""
-        clips, parts = self.clips(PROTOCOLS[cell.protocol].corpus), self.parts(cell, cell.share)
+        clips, parts = self.labelled(cell.protocol), self.parts(cell, cell.share)
         pretraining = cell.pretraining
         adapter, adapter_digest = cell.adapter, cell.adapter
         if pretraining is not None:

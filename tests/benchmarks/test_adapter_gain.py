@@ -567,6 +567,33 @@ def test_shared_speakers_are_declared_where_they_are(parts: Namespace, command: 
     assert "--allow-speaker-overlap" not in folds["argv"]
 
 
+def test_voices_are_told_apart_by_drawn_parts_that_share_speakers(
+    parts: Namespace, command: list[str], corpora: Path
+) -> None:
+    lines = (corpora / "baved" / "baved.csv").read_text().splitlines()
+    folder = corpora.parent / "undivided"  # BAVED has no split of its own
+    for corpus in parts.cells.CORPORA:
+        (folder / corpus).mkdir(parents=True, exist_ok=True)
+        text = "\n".join(line.rpartition(",")[0] for line in lines)
+        (folder / corpus / f"{corpus}.csv").write_text(text)
+        for wave in (corpora / "baved").glob("*.wav"):
+            (folder / corpus / wave.name).write_bytes(wave.read_bytes())
+    plan, cell = plan_of(parts, [str(folder), *command[1:]]), parts.cells.Cell
+    tested = set()
+    for seed in range(3):
+        voices = cell("baved-voices", 50, "none", "full", None, seed)
+        rows = plan.rows(voices, 50)
+        assert all(row["label"] == row["speaker"] for row in rows)
+        for split in ("train", "valid", "test"):
+            assert {row["label"] for row in rows if row["split"] == split} == {
+                f"s{number}" for number in range(6)
+            }, split
+        assert "--allow-speaker-overlap" in plan.cell_task(voices)["argv"]
+        tested.add(tuple(row["id"] for row in rows if row["split"] == "test"))
+    assert len(tested) > 1
+    assert {clip.label for clip in plan.clips("baved")} == {"low", "high"}
+
+
 def test_time_left_follows_the_finished_runs_of_a_kind(parts: Namespace) -> None:
     def task(kind: str, work: float) -> dict[str, Any]:
         return {"about": {"kind": kind, "work": work}}
