@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames in memory instead of on disk, and what a recipe's parts need around them."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,22 @@ class ToyBackbone:
 
     def fingerprint(self) -> str:
         return "f" * 64
+
+
+@pytest.fixture
+def wait_a_second() -> Callable[[], None]:
+    """Wait for the clock's next second.
+
+    TensorBoard reads a run's files by name: the second in which each began, and within one a count
+    of the process's files, of which the tenth comes before the ninth. Runs are resumed later.
+    """
+
+    def wait() -> None:
+        second = int(time.time())
+        while int(time.time()) == second:
+            time.sleep(0.01)
+
+    return wait
 
 
 @pytest.fixture

@@ -115,6 +115,7 @@ def test_the_last_step_is_logged_and_once_however_a_run_came_to_it(
     run_cli: Callable[..., Any],
     pretrain_options: list[str],
     pretrained: Path,
+    wait_a_second: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = [*pretrain_options, "--log-steps=5", "--checkpoint-steps=2"]
@@ -144,6 +145,7 @@ def test_the_last_step_is_logged_and_once_however_a_run_came_to_it(
     with monkeypatch.context() as patch:
         patch.setattr(PretrainingRun, "save", die_at_the_end)
         assert run_cli("pretrain_adapter", *options, "--out=killed").code == 130
+    wait_a_second()
     for out in ("stopped", "killed"):
         for _ in range(2):
             assert run_cli("pretrain_adapter", *options, "--out", out, "--resume").code == 0

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One process or several, and a log for each run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -92,7 +92,9 @@ def test_a_log_without_a_value_leaves_no_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_logged_again_counts_once(tmp_path: Path) -> None:
+def test_what_is_logged_again_counts_once(
+    wait_a_second: Callable[[], None], tmp_path: Path
+) -> None:
     """A run that is resumed from its checkpoint repeats the steps that came after it."""
     for first, last in ((0, 5), (3, 7)):
         accelerator = join_processes()
@@ -100,6 +102,7 @@ def test_what_is_logged_again_counts_once(tmp_path: Path) -> None:
         for step in range(first, last):
             log_values(accelerator, {"loss": 10.0 * first + step}, step=step)
         finish_log(accelerator)
+        wait_a_second()
     found = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
     assert [(event.step, event.value) for event in found] == [
         *((step, step) for step in range(3)),
