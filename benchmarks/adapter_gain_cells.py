@@ -23,7 +23,7 @@ class Protocol:
             although the parts share speakers; drawn by the seed where there is none.
         crossed: Whether every seed runs on every fold; otherwise seed s tests fold s mod `FOLDS`,
             so that as many seeds as folds test each clip once.
-        voices: Whether the speaker is the label; its parts are then drawn by the seed.
+        voices: Whether the speaker is the label.
     """
 
     corpus: str

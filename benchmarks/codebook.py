@@ -5,10 +5,9 @@
 
 `fit_codebook` with each backend, faiss.Kmeans on all frames with 20 iterations, and scikit-learn's
 MiniBatchKMeans twice, with its defaults and with 20 passes over the frames, take turns, each with a
-new seed in every round. Ours are timed
-with all that `fit_codebook` does beside k-means: checks, first centroids, ids, inertia and
-perplexity. Inertia is computed in one way for all. Frames are made up (`make_frames`), or read from
-a `.npy` file.
+new seed in every round. Ours are timed with all that `fit_codebook` does beside k-means: checks,
+first centroids, ids, inertia and perplexity. Inertia is computed in one way for all. Frames are
+made up (`make_frames`), or read from a `.npy` file.
 """
 
 import argparse
@@ -154,8 +153,8 @@ def make_ways(frames: Tensor, options: argparse.Namespace) -> dict[str, Callable
         kmeans.train(samples)
         return torch.from_numpy(kmeans.centroids)
 
-    def mini_batches(seed: int, **options: Any) -> Tensor:
-        found = MiniBatchKMeans(clusters, random_state=seed, n_init="auto", **options).fit(samples)
+    def mini_batches(seed: int, **limits: Any) -> Tensor:
+        found = MiniBatchKMeans(clusters, random_state=seed, n_init="auto", **limits).fit(samples)
         return torch.from_numpy(found.cluster_centers_).float()
 
     whole = partial(mini_batches, max_iter=ITERATIONS, max_no_improvement=None, tol=0.0)

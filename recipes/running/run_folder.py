@@ -98,7 +98,7 @@ def has_results(out: Path) -> bool:
             continue
         if path.is_dir() and not path.is_symlink():
             continue
-        # `match` compares from the right, so that a pattern fits at any depth.
+        # `match` compares from the right: by itself a pattern would fit at any depth.
         if not any(
             place.match(pattern) and len(place.parts) == len(Path(pattern).parts)
             for pattern in NOTHING_YET

@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import random
+import shutil
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -568,17 +569,12 @@ def test_shared_speakers_are_declared_where_they_are(parts: Namespace, command: 
 
 
 def test_voices_are_told_apart_by_drawn_parts_that_share_speakers(
-    parts: Namespace, command: list[str], corpora: Path
+    parts: Namespace, command: list[str], corpora: Path, tmp_path: Path
 ) -> None:
-    lines = (corpora / "baved" / "baved.csv").read_text().splitlines()
-    folder = corpora.parent / "undivided"  # BAVED has no split of its own
-    for corpus in parts.cells.CORPORA:
-        (folder / corpus).mkdir(parents=True, exist_ok=True)
-        text = "\n".join(line.rpartition(",")[0] for line in lines)
-        (folder / corpus / f"{corpus}.csv").write_text(text)
-        for wave in (corpora / "baved").glob("*.wav"):
-            (folder / corpus / wave.name).write_bytes(wave.read_bytes())
-    plan, cell = plan_of(parts, [str(folder), *command[1:]]), parts.cells.Cell
+    manifest = shutil.copytree(corpora / "baved", tmp_path / "own" / "baved") / "baved.csv"
+    lines = manifest.read_text().splitlines()  # BAVED has no split of its own
+    manifest.write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    plan, cell = plan_of(parts, [str(tmp_path / "own"), *command[1:]]), parts.cells.Cell
     tested = set()
     for seed in range(3):
         voices = cell("baved-voices", 50, "none", "full", None, seed)
