@@ -2,7 +2,7 @@
 """How much of each objective a pretraining has, and their settings."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,9 @@ class ObjectivesConfig:
         reconstruction: Weight of regressing the hidden frames themselves.
         denoising: Weight of regressing the other frames as they were before they were augmented and
             a band of them was hidden.
+        prosody: Weight of regressing how loudness moves around each frame of the clean clip
+            (`voxadapt.adapters.prosody`). For frames whose features are frequency bands, as those
+            of the filterbank; without effect on other encoders' frames.
         prototypes: Prototypes of self-distillation.
         student_temperature: Temperature of the student's distribution.
         teacher_temperature: Temperature of the teacher's; lower is sharper.
@@ -37,6 +40,7 @@ class ObjectivesConfig:
     local_attributes: float = 0.005
     reconstruction: float = 1.0
     denoising: float = 1.0
+    prosody: float = 8.0
     prototypes: int = 128
     student_temperature: float = 0.1
     teacher_temperature: float = 0.05
@@ -72,4 +76,13 @@ class ObjectivesConfig:
             "local_attributes": self.local_attributes,
             "reconstruction": self.reconstruction,
             "denoising": self.denoising,
+            "prosody": self.prosody,
         }
+
+    def for_bands(self, bands: int | None) -> "ObjectivesConfig":
+        """What is left of them for frames of so many bands; None: features are no bands.
+
+        Raises:
+            ValueError: Nothing is left.
+        """
+        return self if bands else replace(self, prosody=0.0)

@@ -18,6 +18,7 @@ from .losses import (
     teacher_distribution,
 )
 from .objectives import ObjectivesConfig
+from .prosody import PROSODY_SIZE, prosody
 from .prototypes import Branch
 from .wap_transformer import WAPTransformer
 
@@ -81,15 +82,24 @@ class AdapterPretrainer(nn.Module):
     Args:
         adapter: The adapter to pretrain, with its input statistics already set.
         objectives: Weights and settings.
+        bands: Frequency bands of the frames, which repeat where a frame is several windows side by
+            side; None where features are no bands, and then there is no objective of prosody.
+
+    Raises:
+        ValueError: No objective is left, or ``bands`` does not divide the frames' features.
     """
 
     frame_center: Tensor
     utterance_center: Tensor
     attributes_from_teacher: Tensor
 
-    def __init__(self, adapter: WAPTransformer, objectives: ObjectivesConfig) -> None:
+    def __init__(
+        self, adapter: WAPTransformer, objectives: ObjectivesConfig, bands: int | None = None
+    ) -> None:
         super().__init__()
+        objectives = objectives.for_bands(bands)
         self.objectives = objectives
+        self.bands = bands
         width = adapter.output_size
         self.student = Branch(adapter, objectives.prototypes)
         self.teacher = make_teacher(self.student)
@@ -99,6 +109,9 @@ class AdapterPretrainer(nn.Module):
         self.attribute_classifier = nn.Linear(width, objectives.attributes)
         self.reconstructor = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, adapter.input_size)
+        )
+        self.prosodist = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, PROSODY_SIZE)
         )
         # The first codebook clusters the standardised input, later ones the teacher's output.
         self.input_codebook = Codebook(objectives.attributes, adapter.input_size)
@@ -114,6 +127,8 @@ class AdapterPretrainer(nn.Module):
             self.attribute_classifier.requires_grad_(False)
         if not objectives.reconstruction and not objectives.denoising:
             self.reconstructor.requires_grad_(False)
+        if not objectives.prosody:
+            self.prosodist.requires_grad_(False)
         if not objectives.frame_distillation:
             self.student.frame_prototypes.requires_grad_(False)
         if not objectives.utterance_distillation:
@@ -186,6 +201,11 @@ class AdapterPretrainer(nn.Module):
                     predictions = perceptron(self.reconstructor, student_output[rows])
                     loss = reconstruction_loss(predictions, clean[rows])
                     losses[name] = (loss * weights[rows]).sum()
+        if self.objectives.prosody and self.bands:
+            predictions = perceptron(self.prosodist, student_output)
+            contour = prosody(frames, padding_mask, self.bands)[real]  # [N, PROSODY_SIZE]
+            loss = reconstruction_loss(predictions, contour)
+            losses["prosody"] = (loss * weights).sum()
         attribute_ids = teacher_output.new_empty(0, dtype=torch.int64)
         if self.objectives.local_attributes:
             attribute_ids = self.attributes(frames, padding_mask, teacher_output)

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from voxadapt.adapters import AdapterPretrainer, WAPTransformer, WAPTransformerConfig
+from voxadapt.adapters.prosody import PROSODY_SIZE
 from voxadapt.backbones import load_backbone
 from voxadapt.recipes.corpora.clip import Clip
 from voxadapt.recipes.corpora.feature_shards import FeatureStore, read_places, write_shard
@@ -19,7 +20,7 @@ from voxadapt.recipes.pretrain_adapter import build_optimizer
 from voxadapt.recipes.pretraining.options import AdapterSize, PretrainOptions
 from voxadapt.recipes.pretraining.state import PretrainingRun, Progress
 from voxadapt.recipes.running.frame_batches import corpus_statistics
-from voxadapt.recipes.running.prepare import PreparedCorpus
+from voxadapt.recipes.running.prepare import PreparedCorpus, frequency_bands
 
 FEATURES = {"hubert": 768, "fbank": 160}
 """Features of a frame: of HuBERT base, and of the filterbank, which are two times 80 bands."""
@@ -79,6 +80,7 @@ def make_run(
         cpu=options.device == "cpu",
         mixed_precision="bf16" if options.precision == "bf16" else "no",
     )
+    spec = SimpleNamespace(feature_size=features, frame_rate=FRAME_RATE)
     clips = [Clip(id=f"clip-{number}", path=Path("none.wav")) for number in range(len(store))]
     torch.manual_seed(options.seed)
     adapter = WAPTransformer(
@@ -86,16 +88,15 @@ def make_run(
     )
     statistics = corpus_statistics(store, range(len(store)), seed=options.seed, max_frames=10_000)
     adapter.standardize.set_statistics(*statistics)
-    pretrainer = AdapterPretrainer(adapter, settings.objectives)
+    fbank = options.frames == "fbank"  # whose frames the augmentation changes in more ways
+    backbone: Any = load_backbone("fbank") if fbank else SimpleNamespace(spec=spec)
+    pretrainer = AdapterPretrainer(adapter, settings.objectives, frequency_bands(backbone))
     # As after the first third of a run.
     pretrainer.attributes_from_teacher.fill_(True)
     pretrainer.teacher_codebook.centroids.normal_()
     model, optimizer = accelerator.prepare(
         pretrainer, build_optimizer(pretrainer, settings.optimizer)
     )
-    spec = SimpleNamespace(feature_size=features, frame_rate=FRAME_RATE)
-    fbank = options.frames == "fbank"  # whose frames the augmentation changes in more ways
-    backbone: Any = load_backbone("fbank") if fbank else SimpleNamespace(spec=spec)
     if options.compile:
         for branch in (pretrainer.student, pretrainer.teacher):
             branch.adapter.compile(dynamic=True)
@@ -123,7 +124,7 @@ def step_flops(run: PretrainingRun, batch: list[int]) -> float:
         run: The run.
         batch: The clips of the step.
     """
-    config, objectives = run.pretrainer.student.adapter.config, run.options.objectives
+    config, objectives = run.pretrainer.student.adapter.config, run.pretrainer.objectives
     width, prototypes = config.width, objectives.prototypes
     lengths = run.corpus.store.lengths[batch].astype(float)
     frames, hidden = lengths.sum(), run.options.masking.ratio * lengths.sum()
@@ -144,6 +145,8 @@ def step_flops(run: PretrainingRun, batch: list[int]) -> float:
         heads += 2 * hidden * width * 2 * (width + config.input_size)
     if objectives.denoising:
         heads += 2 * (frames - hidden) * width * 2 * (width + config.input_size)
+    if objectives.prosody:
+        heads += 2 * frames * width * 2 * (width + PROSODY_SIZE)
     attributes = 0.0
     if objectives.local_attributes:
         heads += 2 * hidden * width * objectives.attributes

@@ -87,6 +87,7 @@ def pretrain(options: PretrainOptions, config: dict[str, Any], out: Path) -> Pat
     accelerator = join_processes(options.precision)
     clips = read_clips(options, accelerator)
     backbone = build_backbone(options)
+    check_objectives(options, frequency_bands(backbone))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         claim_out(out, "pretrain_adapter", config)
@@ -102,7 +103,7 @@ def pretrain(options: PretrainOptions, config: dict[str, Any], out: Path) -> Pat
         corpus.store, corpus.clips, manifests=max(1, len(options.data)), seed=options.seed
     )
     adapter.standardize.set_statistics(mean, std)
-    pretrainer = AdapterPretrainer(adapter, options.objectives)
+    pretrainer = AdapterPretrainer(adapter, options.objectives, frequency_bands(backbone))
     model, optimizer = accelerator.prepare(
         pretrainer, build_optimizer(pretrainer, options.optimizer)
     )
@@ -160,6 +161,26 @@ def pretrain(options: PretrainOptions, config: dict[str, Any], out: Path) -> Pat
     return out / "adapter"
 
 
+def check_objectives(options: PretrainOptions, bands: int | None) -> None:
+    """Refuse objectives of which these frames can have none.
+
+    Args:
+        options: The run's options.
+        bands: Frequency bands of the backbone's frames; None where features are none.
+
+    Raises:
+        UsageError: Nothing is left to learn.
+    """
+    try:
+        options.objectives.for_bands(bands)
+    except ValueError:
+        raise UsageError(
+            f"--objectives: found prosody={options.objectives.prosody:g} and 0 for all others, but "
+            f"features of {options.backbone} are no frequency bands, so that there is no prosody "
+            "to learn; give another objective a weight"
+        ) from None
+
+
 def say_what_is_augmented(options: PretrainOptions, bands: int | None) -> None:
     """Log which changes to the student's frames these frames cannot have, and what that means.
 
@@ -175,6 +196,11 @@ def say_what_is_augmented(options: PretrainOptions, bands: int | None) -> None:
             "not changed in level, channel and warp%s",
             options.backbone,
             "; they get noise alone" if changes.is_on else "",
+        )
+    if options.objectives.for_bands(bands) != options.objectives:
+        logger.info(
+            "--objectives.prosody: features of %s are no frequency bands, so it is left out",
+            options.backbone,
         )
     disturbances: list[object] = [changes.is_on, options.masking.feature_masks]
     disturbances += [options.augment.noise_snr_db, options.augment.gain_db]

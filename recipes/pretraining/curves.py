@@ -20,6 +20,8 @@ _OBJECTIVES = {
     "that frame. It needs no teacher, so it can fall while teacher and targets collapse.",
     "denoising": "The same at the frames that the student does see, after their augmentation. "
     "Without augmentation it is copying, and falls to nothing.",
+    "prosody": "How far the student’s guess of how loudness goes up and down around each frame is "
+    "from the clean clip’s, in standard deviations. It needs no teacher either.",
     "frame_distillation": "Cross-entropy between the teacher’s and the student’s distribution over "
     "prototypes. It cannot fall below the entropy of the targets, drawn further down.",
     "utterance_distillation": "The same for whole clips; a step has few of them, so it is noisy.",

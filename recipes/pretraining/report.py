@@ -127,7 +127,7 @@ def describe_run(
     options, spec, progress = run.options, run.backbone.spec, run.progress
     adapter = run.pretrainer.student.adapter
     layer = "" if options.backbone == "fbank" else f", layer {options.layer}"
-    weights = options.objectives.weights()
+    weights = run.pretrainer.objectives.weights()
     augmentation = options.frame_augment.for_bands(frequency_bands(run.backbone))
     facts = {
         "Audio": f"{hours(run.corpus.store, spec.frame_rate):.2f} h in "

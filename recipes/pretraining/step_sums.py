@@ -19,6 +19,7 @@ COUNTED_OVER = {
     "local_attributes": "hidden",
     "reconstruction": "hidden",
     "denoising": "visible",
+    "prosody": "real",
     "frame_distillation": "real",
     "utterance_distillation": "clips",
 }

@@ -10,9 +10,11 @@ from torch import nn
 
 from voxadapt.adapters import AdapterPretrainer, ObjectivesConfig, WAPTransformerConfig
 from voxadapt.adapters.pretraining import PretrainingSums, clusterable, mean_over_time
+from voxadapt.adapters.prosody import prosody
 from voxadapt.adapters.prototypes import Prototypes
 
 LENGTHS = [9, 14, 1, 6]
+BANDS = 5  # two windows to a frame
 OBJECTIVES = ObjectivesConfig(reconstruction=1.0, prototypes=6, attributes=5)
 NAMES = [
     "mask_prediction",
@@ -21,6 +23,7 @@ NAMES = [
     "local_attributes",
     "reconstruction",
     "denoising",
+    "prosody",
 ]
 VECTORS = ["frame_logits", "utterance_logits", "frame_targets", "utterance_targets"]
 # Which part of the module serves which objective.
@@ -31,6 +34,7 @@ HEADS = {
     "local_attributes": "attribute_classifier",
     "reconstruction": "reconstructor",
     "denoising": "reconstructor",
+    "prosody": "prosodist",
 }
 
 
@@ -39,7 +43,7 @@ def make_pretrainer(make_adapter: Callable) -> Callable[..., AdapterPretrainer]:
     """Build a pretrainer whose teacher, centers and codebooks are all unlike their start."""
 
     def make(objectives: ObjectivesConfig = OBJECTIVES, seed: int = 0) -> AdapterPretrainer:
-        pretrainer = AdapterPretrainer(make_adapter(seed=seed), objectives)
+        pretrainer = AdapterPretrainer(make_adapter(seed=seed), objectives, BANDS)
         with torch.no_grad():
             for parameter in pretrainer.teacher.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
@@ -110,6 +114,7 @@ def sums_by_hand(pretrainer: AdapterPretrainer, batch: tuple[torch.Tensor, ...])
         standardized = student.adapter.standardize(frames, nothing)[0]
         seen = student.adapter(frames, nothing, span_mask)[0]
         whole = teacher.adapter(frames, nothing)[0]
+        contour = prosody(frames, nothing, BANDS)[0].double().numpy()
         for frame in range(length):
             target = layer_norm(whole[frame].double().numpy())
             clustered = target if from_teacher else standardized[frame].double().numpy()
@@ -128,6 +133,8 @@ def sums_by_hand(pretrainer: AdapterPretrainer, batch: tuple[torch.Tensor, ...])
                 rebuilt = numpy(pretrainer.reconstructor, seen[frame])
                 frame_itself = standardized[frame].double().numpy()
                 sums["denoising"] += smooth_l1(rebuilt - frame_itself)
+            told = numpy(pretrainer.prosodist, seen[frame])
+            sums["prosody"] += smooth_l1(told - contour[frame])
             logits = numpy(teacher.frame_prototypes, whole[frame])
             vectors["frame_logits"] += logits
             targets = softmax((logits - frame_center) / OBJECTIVES.teacher_temperature)
@@ -433,8 +440,22 @@ def test_weights_are_those_of_the_config() -> None:
         local_attributes=0.0,
         reconstruction=4.0,
         denoising=5.0,
+        prosody=6.0,
     )
-    assert objectives.weights() == dict(zip(NAMES, [1.0, 2.0, 3.0, 0.0, 4.0, 5.0], strict=True))
+    weights = [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0]
+    assert objectives.weights() == dict(zip(NAMES, weights, strict=True))
+    assert objectives.for_bands(80) == objectives
+    assert objectives.for_bands(None) == dataclasses.replace(objectives, prosody=0.0)
+
+
+def test_prosody_is_of_frames_that_are_bands(make_adapter: Callable, batch: tuple) -> None:
+    sums = AdapterPretrainer(make_adapter(), OBJECTIVES)(*batch)
+    assert sorted(sums.losses) == sorted(NAMES[:-1])
+    alone = dataclasses.replace(OBJECTIVES, **dict.fromkeys(NAMES[:-1], 0.0))
+    with pytest.raises(ValueError, match="at least one must be above 0"):
+        AdapterPretrainer(make_adapter(), alone)
+    with pytest.raises(ValueError, match="bands: found 4, must divide the"):
+        AdapterPretrainer(make_adapter(), OBJECTIVES, 4)(*batch)
 
 
 @pytest.mark.parametrize(

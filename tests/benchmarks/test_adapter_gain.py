@@ -296,7 +296,7 @@ def test_each_variant_switches_off_what_it_names(parts: Namespace) -> None:
     objectives = ("mask_prediction", "frame_distillation", "utterance_distillation")
     expected: dict[str, dict[str, Any]] = {
         f"no-{name.replace('_', '-')}": {f"objectives.{name}": 0.0}
-        for name in (*objectives, "local_attributes", "reconstruction", "denoising")
+        for name in (*objectives, "local_attributes", "reconstruction", "denoising", "prosody")
     }
     expected["no-frame-augmentation"] = {
         f"frame_augment.{name}": 0.0 for name in ("level", "channel", "warp", "noise")
@@ -662,7 +662,7 @@ def test_dry_run_lists_and_writes_nothing(
     printed = capsys.readouterr().out
     assert "pretrain/fsdd+baved-full-seed-0\n" in printed
     assert "urdu-folds/025/unheard/fold-3-seed-0\n" in printed
-    assert "13 runs of pretrain_adapter and 154 of finetune, 0 of them finished; about " in printed
+    assert "14 runs of pretrain_adapter and 161 of finetune, 0 of them finished; about " in printed
     assert "a guess for: adapter, none, pretraining" in printed
     assert not (tmp_path / "runs").exists()
 

@@ -132,7 +132,7 @@ def make_run(accelerator: Accelerator, tmp_path: Path) -> Callable[..., Pretrain
         torch.manual_seed(0)
         sizes = {name: getattr(options.adapter, name) for name in (*SIZES, "dropout")}
         adapter = WAPTransformer(WAPTransformerConfig(input_size=FEATURES, **sizes))
-        pretrainer = AdapterPretrainer(adapter, options.objectives)
+        pretrainer = AdapterPretrainer(adapter, options.objectives, bands=FEATURES // 2)
         model, optimizer = accelerator.prepare(
             pretrainer, build_optimizer(pretrainer, options.optimizer)
         )

@@ -9,25 +9,35 @@ import pytest
 
 from voxadapt.adapters import FrameAugmentation, ObjectivesConfig
 from voxadapt.recipes.corpora.waveform_augment import WaveformAugmentation
-from voxadapt.recipes.pretrain_adapter import say_what_is_augmented, say_what_is_watched
+from voxadapt.recipes.pretrain_adapter import (
+    check_objectives,
+    say_what_is_augmented,
+    say_what_is_watched,
+)
 from voxadapt.recipes.pretraining.options import MaskingOptions, PretrainOptions
+from voxadapt.recipes.running.command_line import UsageError
 
 OFF = FrameAugmentation(level=0, channel=0, warp=0, noise=0)
 UNMASKED = MaskingOptions(feature_masks=0)
+NO_PROSODY = "--objectives.prosody: features of fbank are no frequency bands, so it is left out"
 
 
 @pytest.mark.parametrize(
     ("bands", "changes", "said"),
     [
         (80, {}, []),
-        (None, {}, ["they get noise alone"]),
-        (None, {"frame_augment": FrameAugmentation(noise=0)}, ["level, channel and warp$"]),
+        (None, {}, ["they get noise alone", NO_PROSODY]),
+        (
+            None,
+            {"frame_augment": FrameAugmentation(noise=0)},
+            ["level, channel and warp$", NO_PROSODY],
+        ),
         (80, {"frame_augment": OFF}, []),  # a hidden band is there to be restored
         (80, {"frame_augment": OFF, "masking": UNMASKED}, ["all it learns there is to copy"]),
         (
             None,
             {"frame_augment": FrameAugmentation(noise=0), "masking": UNMASKED},
-            ["level, channel and warp$", "all it learns there is to copy"],
+            ["level, channel and warp$", NO_PROSODY, "all it learns there is to copy"],
         ),
         (
             80,
@@ -75,3 +85,12 @@ def test_steps_of_few_clips_are_said_not_to_tell_of_utterance_prototypes(
     if said:
         assert "steps of 16 clips or more, and a step of 60 s has about 6 here" in caplog.text
         assert "--batch-seconds 192 would" in caplog.text
+
+
+def test_prosody_alone_is_refused_where_features_are_no_bands() -> None:
+    rest = dict.fromkeys(set(ObjectivesConfig().weights()) - {"prosody"}, 0.0)
+    options = PretrainOptions(data=["corpus.csv"], objectives=ObjectivesConfig(**rest))
+    check_objectives(options, 80)
+    check_objectives(PretrainOptions(data=["corpus.csv"]), None)
+    with pytest.raises(UsageError, match="found prosody=8 and 0 for all others, but features of"):
+        check_objectives(options, None)
