@@ -18,8 +18,9 @@ class ObjectivesConfig:
         denoising: Weight of regressing the other frames as they were before they were augmented and
             a band of them was hidden.
         prosody: Weight of regressing how loudness moves around each frame of the clean clip
-            (`voxadapt.adapters.prosody`). For frames whose features are frequency bands, as those
-            of the filterbank; without effect on other encoders' frames.
+            (`voxadapt.adapters.prosody`), at the frames that are not hidden. For frames whose
+            features are frequency bands, as those of the filterbank; without effect on others.
+        hidden_prosody: Weight of the same at hidden frames.
         prototypes: Prototypes of self-distillation.
         student_temperature: Temperature of the student's distribution.
         teacher_temperature: Temperature of the teacher's; lower is sharper.
@@ -40,7 +41,8 @@ class ObjectivesConfig:
     local_attributes: float = 0.005
     reconstruction: float = 1.0
     denoising: float = 1.0
-    prosody: float = 8.0
+    prosody: float = 4.0
+    hidden_prosody: float = 4.0
     prototypes: int = 128
     student_temperature: float = 0.1
     teacher_temperature: float = 0.05
@@ -77,6 +79,7 @@ class ObjectivesConfig:
             "reconstruction": self.reconstruction,
             "denoising": self.denoising,
             "prosody": self.prosody,
+            "hidden_prosody": self.hidden_prosody,
         }
 
     def for_bands(self, bands: int | None) -> "ObjectivesConfig":
@@ -85,4 +88,4 @@ class ObjectivesConfig:
         Raises:
             ValueError: Nothing is left.
         """
-        return self if bands else replace(self, prosody=0.0)
+        return self if bands else replace(self, prosody=0.0, hidden_prosody=0.0)

@@ -127,7 +127,7 @@ class AdapterPretrainer(nn.Module):
             self.attribute_classifier.requires_grad_(False)
         if not objectives.reconstruction and not objectives.denoising:
             self.reconstructor.requires_grad_(False)
-        if not objectives.prosody:
+        if not objectives.prosody and not objectives.hidden_prosody:
             self.prosodist.requires_grad_(False)
         if not objectives.frame_distillation:
             self.student.frame_prototypes.requires_grad_(False)
@@ -201,11 +201,13 @@ class AdapterPretrainer(nn.Module):
                     predictions = perceptron(self.reconstructor, student_output[rows])
                     loss = reconstruction_loss(predictions, clean[rows])
                     losses[name] = (loss * weights[rows]).sum()
-        if self.objectives.prosody and self.bands:
-            predictions = perceptron(self.prosodist, student_output)
+        if self.bands and (self.objectives.prosody or self.objectives.hidden_prosody):
             contour = prosody(frames, padding_mask, self.bands)[real]  # [N, PROSODY_SIZE]
-            loss = reconstruction_loss(predictions, contour)
-            losses["prosody"] = (loss * weights).sum()
+            for name, rows in (("prosody", ~hidden), ("hidden_prosody", hidden)):
+                if getattr(self.objectives, name):
+                    predictions = perceptron(self.prosodist, student_output[rows])
+                    loss = reconstruction_loss(predictions, contour[rows])
+                    losses[name] = (loss * weights[rows]).sum()
         attribute_ids = teacher_output.new_empty(0, dtype=torch.int64)
         if self.objectives.local_attributes:
             attribute_ids = self.attributes(frames, padding_mask, teacher_output)

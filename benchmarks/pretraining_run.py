@@ -145,8 +145,12 @@ def step_flops(run: PretrainingRun, batch: list[int]) -> float:
         heads += 2 * hidden * width * 2 * (width + config.input_size)
     if objectives.denoising:
         heads += 2 * (frames - hidden) * width * 2 * (width + config.input_size)
-    if objectives.prosody:
-        heads += 2 * frames * width * 2 * (width + PROSODY_SIZE)
+    for weight, told in (
+        (objectives.prosody, frames - hidden),
+        (objectives.hidden_prosody, hidden),
+    ):
+        if weight:
+            heads += 2 * told * width * 2 * (width + PROSODY_SIZE)
     attributes = 0.0
     if objectives.local_attributes:
         heads += 2 * hidden * width * objectives.attributes

@@ -175,9 +175,9 @@ def check_objectives(options: PretrainOptions, bands: int | None) -> None:
         options.objectives.for_bands(bands)
     except ValueError:
         raise UsageError(
-            f"--objectives: found prosody={options.objectives.prosody:g} and 0 for all others, but "
-            f"features of {options.backbone} are no frequency bands, so that there is no prosody "
-            "to learn; give another objective a weight"
+            "--objectives: found 0 for all but prosody and hidden_prosody, but features of "
+            f"{options.backbone} are no frequency bands, so that there is no prosody to learn; "
+            "give another objective a weight"
         ) from None
 
 
@@ -199,7 +199,8 @@ def say_what_is_augmented(options: PretrainOptions, bands: int | None) -> None:
         )
     if options.objectives.for_bands(bands) != options.objectives:
         logger.info(
-            "--objectives.prosody: features of %s are no frequency bands, so it is left out",
+            "--objectives.prosody, hidden_prosody: features of %s are no frequency bands, so they "
+            "are left out",
             options.backbone,
         )
     disturbances: list[object] = [changes.is_on, options.masking.feature_masks]

@@ -21,7 +21,9 @@ _OBJECTIVES = {
     "denoising": "The same at the frames that the student does see, after their augmentation. "
     "Without augmentation it is copying, and falls to nothing.",
     "prosody": "How far the student’s guess of how loudness goes up and down around each frame is "
-    "from that of the clean clip, both standardised. It needs no teacher either.",
+    "from that of the clean clip, both standardised, at the frames that the student does see. It "
+    "needs no teacher either.",
+    "hidden_prosody": "The same at hidden frames, whose loudness can be guessed only in part.",
     "frame_distillation": "Cross-entropy between the teacher’s and the student’s distribution over "
     "prototypes. It cannot fall below the entropy of the targets, drawn further down.",
     "utterance_distillation": "The same for whole clips; a step has few of them, so it is noisy.",

@@ -19,7 +19,8 @@ COUNTED_OVER = {
     "local_attributes": "hidden",
     "reconstruction": "hidden",
     "denoising": "visible",
-    "prosody": "real",
+    "prosody": "visible",
+    "hidden_prosody": "hidden",
     "frame_distillation": "real",
     "utterance_distillation": "clips",
 }

@@ -24,6 +24,7 @@ NAMES = [
     "reconstruction",
     "denoising",
     "prosody",
+    "hidden_prosody",
 ]
 VECTORS = ["frame_logits", "utterance_logits", "frame_targets", "utterance_targets"]
 # Which part of the module serves which objective.
@@ -35,6 +36,7 @@ HEADS = {
     "reconstruction": "reconstructor",
     "denoising": "reconstructor",
     "prosody": "prosodist",
+    "hidden_prosody": "prosodist",
 }
 
 
@@ -134,7 +136,8 @@ def sums_by_hand(pretrainer: AdapterPretrainer, batch: tuple[torch.Tensor, ...])
                 frame_itself = standardized[frame].double().numpy()
                 sums["denoising"] += smooth_l1(rebuilt - frame_itself)
             told = numpy(pretrainer.prosodist, seen[frame])
-            sums["prosody"] += smooth_l1(told - contour[frame])
+            name = "hidden_prosody" if span_mask[0, frame] else "prosody"
+            sums[name] += smooth_l1(told - contour[frame])
             logits = numpy(teacher.frame_prototypes, whole[frame])
             vectors["frame_logits"] += logits
             targets = softmax((logits - frame_center) / OBJECTIVES.teacher_temperature)
@@ -441,17 +444,19 @@ def test_weights_are_those_of_the_config() -> None:
         reconstruction=4.0,
         denoising=5.0,
         prosody=6.0,
+        hidden_prosody=7.0,
     )
-    weights = [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0]
+    weights = [1.0, 2.0, 3.0, 0.0, 4.0, 5.0, 6.0, 7.0]
     assert objectives.weights() == dict(zip(NAMES, weights, strict=True))
     assert objectives.for_bands(80) == objectives
-    assert objectives.for_bands(None) == dataclasses.replace(objectives, prosody=0.0)
+    left = dataclasses.replace(objectives, prosody=0.0, hidden_prosody=0.0)
+    assert objectives.for_bands(None) == left
 
 
 def test_prosody_is_of_frames_that_are_bands(make_adapter: Callable, batch: tuple) -> None:
     sums = AdapterPretrainer(make_adapter(), OBJECTIVES)(*batch)
-    assert sorted(sums.losses) == sorted(NAMES[:-1])
-    alone = dataclasses.replace(OBJECTIVES, **dict.fromkeys(NAMES[:-1], 0.0))
+    assert sorted(sums.losses) == sorted(NAMES[:-2])
+    alone = dataclasses.replace(OBJECTIVES, **dict.fromkeys(NAMES[:-2], 0.0))
     with pytest.raises(ValueError, match="at least one must be above 0"):
         AdapterPretrainer(make_adapter(), alone)
     with pytest.raises(ValueError, match="bands: found 4, must divide the"):

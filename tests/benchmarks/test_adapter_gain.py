@@ -296,8 +296,9 @@ def test_each_variant_switches_off_what_it_names(parts: Namespace) -> None:
     objectives = ("mask_prediction", "frame_distillation", "utterance_distillation")
     expected: dict[str, dict[str, Any]] = {
         f"no-{name.replace('_', '-')}": {f"objectives.{name}": 0.0}
-        for name in (*objectives, "local_attributes", "reconstruction", "denoising", "prosody")
+        for name in (*objectives, "local_attributes", "reconstruction", "denoising")
     }
+    expected["no-prosody"] = {"objectives.prosody": 0.0, "objectives.hidden_prosody": 0.0}
     expected["no-frame-augmentation"] = {
         f"frame_augment.{name}": 0.0 for name in ("level", "channel", "warp", "noise")
     } | {"masking.feature_masks": 0}
@@ -506,6 +507,7 @@ def test_the_pages_table_of_ablations_is_that_of_its_rows(parts: Namespace) -> N
     assert {row["variant"] for row in ablations} == set(parts.cells.VARIANTS) - {
         "full",
         "no-self-distillation",  # whose halves are there
+        "no-prosody",  # which the page's section on it compares, before and since
     }
     for row in ablations:
         found = {one["protocol"]: one for one in rows if one["variant"] == row["variant"]}

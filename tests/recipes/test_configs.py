@@ -73,7 +73,7 @@ def test_the_unaugmented_config_turns_off_what_is_for_emotions_and_nothing_else(
     parsed = parse(options, ["--config", str(path)], prog="x")
     group = type(parsed.frame_augment)
     off = group(**{field.name: 0.0 for field in dataclasses.fields(group)})
-    objectives = dataclasses.replace(options().objectives, prosody=0.0)
+    objectives = dataclasses.replace(options().objectives, prosody=0.0, hidden_prosody=0.0)
     expected = dataclasses.replace(options(), frame_augment=off, objectives=objectives)
     assert parsed == expected
 

@@ -19,7 +19,7 @@ from voxadapt.recipes.running.command_line import UsageError
 
 OFF = FrameAugmentation(level=0, channel=0, warp=0, noise=0)
 UNMASKED = MaskingOptions(feature_masks=0)
-NO_PROSODY = "--objectives.prosody: features of fbank are no frequency bands, so it is left out"
+NO_PROSODY = "--objectives.prosody, hidden_prosody: features of fbank are .* they are left out"
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,11 @@ def test_steps_of_few_clips_are_said_not_to_tell_of_utterance_prototypes(
 
 
 def test_prosody_alone_is_refused_where_features_are_no_bands() -> None:
-    rest = dict.fromkeys(set(ObjectivesConfig().weights()) - {"prosody"}, 0.0)
+    rest = dict.fromkeys(set(ObjectivesConfig().weights()) - {"prosody", "hidden_prosody"}, 0.0)
     options = PretrainOptions(data=["corpus.csv"], objectives=ObjectivesConfig(**rest))
     check_objectives(options, 80)
     check_objectives(PretrainOptions(data=["corpus.csv"]), None)
-    with pytest.raises(UsageError, match="found prosody=8 and 0 for all others, but features of"):
+    with pytest.raises(
+        UsageError, match="found 0 for all but prosody and hidden_prosody, but features"
+    ):
         check_objectives(options, None)
