@@ -41,8 +41,8 @@ class ObjectivesConfig:
     local_attributes: float = 0.005
     reconstruction: float = 1.0
     denoising: float = 1.0
-    prosody: float = 4.0
-    hidden_prosody: float = 4.0
+    prosody: float = 0.0
+    hidden_prosody: float = 0.0
     prototypes: int = 128
     student_temperature: float = 0.1
     teacher_temperature: float = 0.05

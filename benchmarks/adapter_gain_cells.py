@@ -66,7 +66,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no-local-attributes": ("--objectives.local_attributes=0",),
     "no-reconstruction": ("--objectives.reconstruction=0",),
     "no-denoising": ("--objectives.denoising=0",),
-    "no-prosody": ("--objectives.prosody=0", "--objectives.hidden_prosody=0"),
     "no-frame-augmentation": (
         "--frame_augment.level=0",
         "--frame_augment.channel=0",

@@ -31,8 +31,6 @@ COMMON = [
     "--log-steps=5",
     # The student sees its frames as they are, so that each ill is to be seen alone.
     "--objectives.denoising=0",
-    "--objectives.prosody=0",
-    "--objectives.hidden_prosody=0",
     "--masking.feature_masks=0",
     *(f"--frame_augment.{name}=0" for name in ("level", "channel", "warp", "noise")),
     *(f"--collapse.{name}=-1" for name in ("std", "effective_rank", "perplexity", "sharpness")),

@@ -15,7 +15,7 @@ from voxadapt.adapters.prototypes import Prototypes
 
 LENGTHS = [9, 14, 1, 6]
 BANDS = 5  # two windows to a frame
-OBJECTIVES = ObjectivesConfig(reconstruction=1.0, prototypes=6, attributes=5)
+OBJECTIVES = ObjectivesConfig(prosody=1.0, hidden_prosody=1.0, prototypes=6, attributes=5)
 NAMES = [
     "mask_prediction",
     "frame_distillation",

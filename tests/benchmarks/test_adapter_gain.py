@@ -298,7 +298,6 @@ def test_each_variant_switches_off_what_it_names(parts: Namespace) -> None:
         f"no-{name.replace('_', '-')}": {f"objectives.{name}": 0.0}
         for name in (*objectives, "local_attributes", "reconstruction", "denoising")
     }
-    expected["no-prosody"] = {"objectives.prosody": 0.0, "objectives.hidden_prosody": 0.0}
     expected["no-frame-augmentation"] = {
         f"frame_augment.{name}": 0.0 for name in ("level", "channel", "warp", "noise")
     } | {"masking.feature_masks": 0}
@@ -507,7 +506,6 @@ def test_the_pages_table_of_ablations_is_that_of_its_rows(parts: Namespace) -> N
     assert {row["variant"] for row in ablations} == set(parts.cells.VARIANTS) - {
         "full",
         "no-self-distillation",  # whose halves are there
-        "no-prosody",  # which the page's section on it compares, before and since
     }
     for row in ablations:
         found = {one["protocol"]: one for one in rows if one["variant"] == row["variant"]}
@@ -664,7 +662,7 @@ def test_dry_run_lists_and_writes_nothing(
     printed = capsys.readouterr().out
     assert "pretrain/fsdd+baved-full-seed-0\n" in printed
     assert "urdu-folds/025/unheard/fold-3-seed-0\n" in printed
-    assert "14 runs of pretrain_adapter and 161 of finetune, 0 of them finished; about " in printed
+    assert "13 runs of pretrain_adapter and 154 of finetune, 0 of them finished; about " in printed
     assert "a guess for: adapter, none, pretraining" in printed
     assert not (tmp_path / "runs").exists()
 

@@ -122,6 +122,7 @@ def make_run(accelerator: Accelerator, tmp_path: Path) -> Callable[..., Pretrain
         defaults: dict[str, Any] = {f"adapter.{name}": size for name, size in SIZES.items()}
         defaults |= {"adapter.dropout": 0.0, "objectives.prototypes": 5}
         defaults |= {"objectives.attributes": 4}
+        defaults |= {"objectives.prosody": 1.0, "objectives.hidden_prosody": 1.0}
         # Few and untrained as these frames are, they show every sign of collapse.
         signs = ("std", "effective_rank", "perplexity", "sharpness")
         defaults |= {f"collapse.{name}": -1.0 for name in signs}

@@ -67,15 +67,21 @@ def test_what_says_that_it_is_the_defaults_is() -> None:
             assert parsed == options(), path.name
 
 
-def test_the_unaugmented_config_turns_off_what_is_for_emotions_and_nothing_else() -> None:
+def test_the_unaugmented_config_turns_every_change_of_frames_off_and_nothing_else() -> None:
     options = options_of("pretrain_adapter")
     path = CONFIGS / "pretrain_adapter_unaugmented.yaml"
     parsed = parse(options, ["--config", str(path)], prog="x")
     group = type(parsed.frame_augment)
     off = group(**{field.name: 0.0 for field in dataclasses.fields(group)})
-    objectives = dataclasses.replace(options().objectives, prosody=0.0, hidden_prosody=0.0)
-    expected = dataclasses.replace(options(), frame_augment=off, objectives=objectives)
-    assert parsed == expected
+    assert parsed == dataclasses.replace(options(), frame_augment=off)
+
+
+def test_the_config_with_prosody_turns_it_on_and_nothing_else() -> None:
+    options = options_of("pretrain_adapter")
+    path = CONFIGS / "pretrain_adapter_prosody.yaml"
+    parsed = parse(options, ["--config", str(path)], prog="x")
+    objectives = dataclasses.replace(options().objectives, prosody=4.0, hidden_prosody=4.0)
+    assert parsed == dataclasses.replace(options(), objectives=objectives)
 
 
 def is_group(hint: object) -> bool:
