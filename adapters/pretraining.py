@@ -86,7 +86,7 @@ class AdapterPretrainer(nn.Module):
             side; None where features are no bands, and then there is no objective of prosody.
 
     Raises:
-        ValueError: No objective is left, or ``bands`` does not divide the frames' features.
+        ValueError: No objective is left.
     """
 
     frame_center: Tensor
@@ -167,7 +167,8 @@ class AdapterPretrainer(nn.Module):
             The sums, from which fillers are left out.
 
         Raises:
-            ValueError: The shapes or the masks' types do not fit.
+            ValueError: The shapes or the masks' types do not fit, or there is an objective of
+                prosody and the bands do not divide the frames' features.
         """
         student_input = frames if student_frames is None else student_frames
         if student_input.shape != frames.shape:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loudness contour of speech, as targets that a student learns to tell of hidden frames.
+"""The loudness contour of speech: targets that a student tells of each frame, seen or hidden.
 
-Regressing prosody is one of the tasks of PASE (Pascual et al. 2019, arXiv 1904.03416, section 2),
-whose features tell emotions. The features of loudness here follow those of eGeMAPS (Eyben et al.
+Regressing prosody is one of the tasks of PASE (Pascual et al. 2019, arXiv 1904.03416, section 2).
+The features of loudness here follow those of eGeMAPS (Eyben et al.
 2016, "The Geneva Minimalistic Acoustic Parameter Set", section 3): its level, its slopes and its
 spread. They are computed from log-Mel frames, so that no audio is needed. It is not in the
 adapter's paper, whose local attributes are clusters of frames.
@@ -40,8 +40,7 @@ def prosody(frames: Tensor, padding_mask: Tensor, bands: int) -> Tensor:
     Returns:
         ``[B, T, PROSODY_SIZE]`` float32, each of about zero mean and unit variance: the level
         over the clip's mean; its slopes (`SLOPES`), each with its size; its spread around the frame
-        (`SPREADS`).
-        Zeros on padding.
+        (`SPREADS`). Zeros on padding.
 
     Raises:
         ValueError: ``bands`` does not divide ``D``.

@@ -34,15 +34,8 @@ MAY_BE_BELOW_ZERO = {"seed", "split-seed", "std", "effective_rank", "perplexity"
 MAY_BE_ZERO = MAY_BE_BELOW_ZERO | {
     *("dropout", "adapter-dropout", "feature_masks", "feature_share", "time_masks", "time_share"),
     *("mask_prediction", "frame_distillation", "utterance_distillation", "local_attributes"),
-    *(
-        "reconstruction",
-        "denoising",
-        "prosody",
-        "hidden_prosody",
-        "temperature_warmup",
-        "center_momentum",
-    ),
-    "refit_at",
+    *("reconstruction", "denoising", "prosody", "hidden_prosody"),
+    *("temperature_warmup", "center_momentum", "refit_at"),
     *("warmup", "weight_decay", "ema_start", "ema_end", "label_smoothing", "averaging", "probe"),
     *("adapter_factor", "encoder_factor", "layer_factor", "linear_factor", "pooler_factor"),
     *("level", "channel", "warp", "noise", "noise_probability", "babble_share", "mixup"),

@@ -31,13 +31,8 @@ def options(pretrain_options: list[str]) -> list[str]:
     thirds.
     """
     weights = ("mask_prediction", "reconstruction", "frame_distillation")
-    weights += (
-        "utterance_distillation",
-        "local_attributes",
-        "denoising",
-        "prosody",
-        "hidden_prosody",
-    )
+    weights += ("utterance_distillation", "local_attributes", "denoising")
+    weights += ("prosody", "hidden_prosody")
     objectives = [f"--objectives.{name}=0.5" for name in weights]
     options = [*pretrain_options, *objectives, "--codebook.refit_at=[0.0, 0.34, 0.67]"]
     return [*options, "--adapter.dropout=0", "--epochs=13"]
