@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from voxadapt.adapters import WAPTransformer
+from voxadapt.adapters import ObjectivesConfig, WAPTransformer
 from voxadapt.recipes import pretrain_adapter
 from voxadapt.recipes.pretraining.options import PretrainOptions
 from voxadapt.recipes.pretraining.state import PretrainingRun
@@ -196,6 +196,19 @@ def test_a_sum_that_is_learnt_is_no_ground_to_pretrain_on(
     assert ran.code == 2
     assert "--layer weighted: an adapter cannot be pretrained on a sum" in ran.err
     assert "--layer mean" in ran.err
+    assert not Path("run").exists()
+
+
+def test_prosody_alone_is_refused_for_an_encoder_whose_features_are_no_bands(
+    run_cli: Callable[..., Any], pretrain_options: list[str], hubert_folder: Path
+) -> None:
+    others = set(ObjectivesConfig().weights()) - {"prosody", "hidden_prosody"}
+    options = [*pretrain_options, "--backbone", hubert_folder, "--layer=1", "--out=run"]
+    options += [f"--objectives.{name}=0" for name in sorted(others)]
+    ran = run_cli("pretrain_adapter", *options, "--objectives.prosody=4")
+    assert ran.code == 2
+    assert "--objectives: found 0 for all but prosody and hidden_prosody" in ran.err
+    assert "give another objective a weight" in ran.err
     assert not Path("run").exists()
 
 

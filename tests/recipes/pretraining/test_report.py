@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from voxadapt.adapters import CollapseThresholds, ObjectivesConfig
+from voxadapt.adapters import AdapterPretrainer, CollapseThresholds, ObjectivesConfig
 from voxadapt.recipes.pretraining import report as pretraining_report
 from voxadapt.recipes.pretraining.curves import (
     objective_curves,
@@ -312,6 +312,21 @@ def test_a_run_leaves_its_log_and_page(make_run: MakeRun) -> None:
     assert "2 layers, 8 wide" in told
     assert "mask prediction 2" in told
     assert sorted(path.name for path in run.out.iterdir()) == ["log.json", "report.html"]
+
+
+def test_objectives_that_the_frames_cannot_have_are_not_told(make_run: MakeRun) -> None:
+    run = make_run()
+    assert ", prosody 1, hidden prosody 1" in objectives_told(run)
+    run.pretrainer = AdapterPretrainer(
+        run.pretrainer.student.adapter, run.options.objectives, bands=None
+    )
+    assert run.options.objectives.prosody
+    assert "denoising 1" in objectives_told(run)
+    assert "prosody" not in objectives_told(run)
+
+
+def objectives_told(run: PretrainingRun) -> str:
+    return describe_run(run, finished=True).facts["Objectives by weight"]
 
 
 def test_what_is_planned_of_an_unfinished_run_is_all_its_epochs(make_run: MakeRun) -> None:
