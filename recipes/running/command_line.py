@@ -64,10 +64,12 @@ class RecipeParser(ArgumentParser):
     Attributes:
         config_class: The dataclass that it fills.
         config_file: The YAML file that is being read; None on the command line.
+        from_files: YAML files by the names of the options that they set.
     """
 
     config_class: type
     config_file: str | None = None
+    from_files: dict[str, str]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the message and leave with code 2."""
@@ -199,6 +201,7 @@ def build_parser(
         allow_abbrev=False,
     )
     parser.config_class = config_class
+    parser.from_files = {}
     parser.add_argument(
         "--config",
         action=ConfigFile,
@@ -263,8 +266,9 @@ def parse(
         page: The docstring of the recipe's module, whose commands the help ends with.
     """
     parser = build_parser(config_class, prog=as_started(prog), positionals=positionals, page=page)
+    arguments = files_first(sys.argv[1:] if argv is None else argv)
     try:
-        parsed = parser.parse_args(files_first(sys.argv[1:] if argv is None else argv))
+        parsed = parser.parse_args(arguments)
     except YAML_VALUE_ERRORS as error:  # values on the command line are YAML too
         parser.error(f"a value cannot be read ({error}); in YAML, write text in quotes")
     values = parsed.as_dict()
@@ -273,7 +277,31 @@ def parse(
         refuse_empty(values, positionals)
         return build_options(config_class, values)
     except ValueError as error:
+        parser.config_file = file_of_fault(str(error), arguments, parser)
         parser.error(str(error))
+
+
+def file_of_fault(message: str, arguments: Sequence[str], parser: RecipeParser) -> str | None:
+    """The YAML file that set what a message is about; None where the command line did, or nothing.
+
+    Args:
+        message: Begins with the flag of an option, or of a group of options.
+        arguments: The command line.
+        parser: Has read both.
+    """
+    named = re.match(r"--([\w.-]+)", message)
+    if named is None:
+        return None
+    name = named[1].replace("-", "_")
+
+    def is_meant(option: str) -> bool:
+        return option == name or option.startswith(f"{name}.")
+
+    words = {word.partition("=")[0] for word in arguments}
+    for action in parser._actions:
+        if is_meant(action.dest) and words & set(action.option_strings):
+            return None
+    return next((file for option, file in parser.from_files.items() if is_meant(option)), None)
 
 
 def refuse_empty(values: Mapping[str, Any], positionals: Sequence[str] = ()) -> None:

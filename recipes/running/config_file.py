@@ -42,9 +42,11 @@ class ConfigFile(ActionConfigFile):
     ) -> None:
         """Check the file and read its options."""
         try:
-            check_options(read_yaml(Path(values)), parser.config_class)
+            read = read_yaml(Path(values))
+            check_options(read, parser.config_class)
         except ValueError as error:
             raise argparse.ArgumentError(None, f"--config {values}: {error}") from error
+        parser.from_files |= dict.fromkeys(option_names(read), values)
         parser.config_file = values
         try:
             super().__call__(parser, cfg, values, option_string)
@@ -104,6 +106,17 @@ def check_options(values: Any, config_class: type, prefix: str = "") -> None:
         for fault, holds in faults.items():
             if holds:
                 raise ValueError(f"{prefix}{name}: found {_short(value)}, {fault}")
+
+
+def option_names(values: dict[str, Any], prefix: str = "") -> list[str]:
+    """The names of a file's options, those of groups dotted: ``masking.ratio``."""
+    names = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            names += option_names(value, f"{prefix}{name}.")
+        else:
+            names.append(f"{prefix}{name}")
+    return names
 
 
 def _short(value: Any) -> str:

@@ -4,10 +4,11 @@
 import dataclasses
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -34,6 +35,10 @@ class Inner:
 
     rate: float = 0.5
 
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise ValueError(f"rate: found {self.rate}, must be 0 or more")
+
 
 @dataclasses.dataclass
 class Options:
@@ -51,6 +56,8 @@ class Options:
         limit: The most, if any.
         inner: The group.
     """
+
+    aliases: ClassVar[dict[str, list[str]]] = {"batch_size": ["--size"]}
 
     target: str
     names: list[str] = dataclasses.field(default_factory=list)
@@ -183,6 +190,13 @@ def test_a_mistake_on_the_command_line_is_one_message(
         ("limit: x", "--limit: found x (str), expected int."),
         ("inner: {rate: fast}", "--inner.rate: found 'fast', expected float."),
         ("inner: {rat: 1}", "there is no option 'inner.rat'. Did you mean 'rate'?"),
+        ("batch_size: 0", "--batch-size: found 0, must be at least 1."),
+        ("inner: {rate: -1}", "--inner.rate: found -1.0, must be 0 or more."),
+        (
+            "kind: ''",
+            "--kind: found '', must not be empty; give a value (a variable of the shell "
+            "may be unset).",
+        ),
     ],
 )
 def test_a_mistake_in_a_file_names_the_file_and_the_option(
@@ -198,9 +212,12 @@ def test_a_mistake_beside_a_file_does_not_name_the_file(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "x.yaml"
-    file.write_text("batch_size: 8")
+    file.write_text("batch_size: 8\ninner:\n  rate: 1.0")
     message = refused(capsys, lambda: read("there", "--config", str(file), "--limit", "x"))
     assert message.startswith("x.py: error: --limit: found x")
+    for typed in (["--batch-size", "0"], ["--batch-size=0"], ["--size", "0"], ["--inner.rate=-1"]):
+        message = refused(capsys, lambda typed=typed: read("there", "--config", str(file), *typed))
+        assert re.match(r"x\.py: error: --(batch-size: found 0|inner\.rate: found -1)", message)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +227,10 @@ def test_a_mistake_beside_a_file_does_not_name_the_file(
         (["there", "--names", "a", ""], "--names: found ['a', ''], must not be empty"),
         (["there", "--kind="], "--kind: found '', must not be empty"),
         (["there", "--kind", ""], "--kind: found '', must not be empty"),
-        (["there", "--config", "empty.yaml"], "--kind: found '', must not be empty"),
+        (
+            ["there", "--config", "empty.yaml"],
+            "--config empty.yaml: --kind: found '', must not be empty",
+        ),
         ([""], "target: found '', must not be empty"),
     ],
 )
