@@ -21,20 +21,30 @@ class Protocol:
         corpus: Its folder's name.
         folds: Whether it is cut into `FOLDS` folds by speaker; otherwise its own split is taken,
             although the parts share speakers; drawn by the seed where there is none.
-        crossed: Whether every seed runs on every fold; otherwise seed s tests fold s mod `FOLDS`,
-            so that as many seeds as folds test each clip once.
+        crossed: Whether every seed runs on every fold; otherwise seed s tests fold s modulo their
+            number, so that as many seeds as folds test each clip once.
         voices: Whether the speaker is the label.
+        nested: Whether the folds are inner ones, to choose options by: each fold is left out in
+            turn, the rest is cut into `FOLDS` folds by speaker, and inner fold i without fold o has
+            the number ``FOLDS * o + i``. The clips of fold o are in no part.
     """
 
     corpus: str
     folds: bool
     crossed: bool = False
     voices: bool = False
+    nested: bool = False
+
+    @property
+    def fold_count(self) -> int:
+        """Folds to test."""
+        return FOLDS * FOLDS if self.nested else FOLDS
 
 
 PROTOCOLS = {
     "urdu-official": Protocol("urdu", folds=False),
     "urdu-folds": Protocol("urdu", folds=True, crossed=True),
+    "urdu-nested": Protocol("urdu", folds=True, crossed=True, nested=True),
     "baved-folds": Protocol("baved", folds=True),
     "fsdd-folds": Protocol("fsdd", folds=True),
     "baved-voices": Protocol("baved", folds=False, voices=True),
@@ -172,7 +182,7 @@ def list_cells(
         seeds: Runs of each row, on each fold where folds are crossed with seeds.
         shares: Percents of the labels.
         ablation_shares: Those of them at which the ablations are run, on the heard adapter.
-        rotate: Cross no folds with seeds: seed s tests fold s mod `FOLDS` everywhere.
+        rotate: Cross no folds with seeds: seed s tests fold s modulo their number everywhere.
         pretrain_seeds: Pretraining runs of each kind; fine-tuning seed s takes that of seed s mod
             this number.
     """
@@ -193,9 +203,10 @@ def plan_runs(protocol: Protocol, seeds: int, rotate: bool) -> list[tuple[int | 
     """Pairs of fold and seed to run."""
     if not protocol.folds:
         return [(None, seed) for seed in range(seeds)]
+    count = protocol.fold_count
     if protocol.crossed and not rotate:
-        return [(fold, seed) for seed in range(seeds) for fold in range(FOLDS)]
-    return [(seed % FOLDS, seed) for seed in range(seeds)]
+        return [(fold, seed) for seed in range(seeds) for fold in range(count)]
+    return [(seed % count, seed) for seed in range(seeds)]
 
 
 def choose_cells(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:

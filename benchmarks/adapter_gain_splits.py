@@ -61,6 +61,12 @@ def divide(clips: Sequence[Clip], protocol: Protocol, fold: int | None, seed: in
     """
     if fold is not None:
         numbers = speaker_folds(clips)
+        if protocol.nested:
+            outer, inner = divmod(fold, FOLDS)
+            rest = [index for index, number in enumerate(numbers) if number != outer]
+            protocol = dataclasses.replace(protocol, nested=False)
+            parts = divide([clips[index] for index in rest], protocol, inner, seed)
+            return {name: [rest[index] for index in part] for name, part in parts.items()}
         clips = [
             dataclasses.replace(clip, fold=str(number))
             for clip, number in zip(clips, numbers, strict=True)

@@ -156,6 +156,28 @@ def test_cut_parts_keep_test_whole_and_validation_disjoint(
     assert sorted(tested) == list(range(len(clips)))
 
 
+def test_nested_folds_never_see_the_fold_that_is_left_out(
+    parts: Namespace, clips: list[Clip]
+) -> None:
+    protocol = parts.cells.PROTOCOLS["urdu-nested"]
+    runs = parts.cells.plan_runs(protocol, 2, rotate=False)
+    assert runs == [(fold, seed) for seed in range(2) for fold in range(25)]
+    outer_folds = parts.splits.speaker_folds(clips)
+    for outer in range(5):
+        left_out = {index for index, fold in enumerate(outer_folds) if fold == outer}
+        tested: list[int] = []
+        for inner in range(5):
+            found = parts.splits.divide(clips, protocol, 5 * outer + inner, seed=1)
+            assert not left_out & set().union(*found.values())
+            tested += found["test"]
+            sets = {name: {clips[i].speaker for i in rows} for name, rows in found.items()}
+            assert sets["train"]
+            assert sets["valid"]
+            assert not sets["train"] & sets["valid"]
+            assert not sets["test"] & (sets["train"] | sets["valid"])
+        assert sorted(tested) == sorted(set(range(len(clips))) - left_out)
+
+
 def test_folds_that_share_speakers_are_refused(
     parts: Namespace, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +198,9 @@ def test_all_labels_are_what_finetune_would_take(parts: Namespace, corpora: Path
     assert parts.splits.cut_labels(clips, found, 100, seed=4) == found
 
 
-@pytest.mark.parametrize("protocol", ["urdu-official", "urdu-folds", "baved-folds", "fsdd-folds"])
+@pytest.mark.parametrize(
+    "protocol", ["urdu-official", "urdu-folds", "urdu-nested", "baved-folds", "fsdd-folds"]
+)
 def test_real_corpora_can_be_divided_so(parts: Namespace, protocol: str) -> None:
     division = parts.cells.PROTOCOLS[protocol]
     source = SHARED / division.corpus / f"{division.corpus}.csv"
