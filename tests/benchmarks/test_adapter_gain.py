@@ -162,6 +162,8 @@ def test_nested_folds_never_see_the_fold_that_is_left_out(
     protocol = parts.cells.PROTOCOLS["urdu-nested"]
     runs = parts.cells.plan_runs(protocol, 2, rotate=False)
     assert runs == [(fold, seed) for seed in range(2) for fold in range(25)]
+    rotated = parts.cells.plan_runs(protocol, 50, rotate=True)
+    assert rotated == [(seed % 25, seed) for seed in range(50)]
     outer_folds = parts.splits.speaker_folds(clips)
     for outer in range(5):
         left_out = {index for index, fold in enumerate(outer_folds) if fold == outer}
